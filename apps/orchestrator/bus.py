@@ -1,0 +1,139 @@
+"""`WS /bus`: the workers' end. Each may send what its part of the show needs, and nothing else."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from apps.orchestrator.conductor import Conductor
+from apps.shared.errors import BadMessageError
+from apps.shared.messages import (
+    PROTOCOL,
+    Decision,
+    Error,
+    FirstToken,
+    Health,
+    Hello,
+    Message,
+    Mouth,
+    Persona,
+    Piece,
+    PiecePlayed,
+    PieceReady,
+    PieceStarted,
+    Process,
+    SpeechEnd,
+    Stopped,
+    Thought,
+    Welcome,
+)
+from apps.shared.wire import Outbox, decode, encode
+
+HELLO_LIMIT_S = 5.0
+POLICY_VIOLATION, OLD_PROTOCOL, REPLACED, TRY_LATER = 1008, 4400, 4409, 1013
+
+MAY_SEND: dict[str, tuple[type[Message], ...]] = {
+    "policy": (Health, Persona, FirstToken, Decision, Piece, Thought, Stopped),
+    "tts": (Health, PieceReady, Mouth, PieceStarted, PiecePlayed, SpeechEnd, Stopped),
+    "supervisor": (Health, Process),
+}
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+log = structlog.get_logger()
+
+
+class Bus:
+    """The workers that are connected, one connection each."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._sockets: dict[str, WebSocket] = {}
+        self.routes = APIRouter()
+        self.routes.add_api_websocket_route("/bus", self.serve)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One worker, from its Hello to its end."""
+        await socket.accept()
+        try:
+            hello = await asyncio.wait_for(_hello(socket), HELLO_LIMIT_S)
+        except (TimeoutError, WebSocketDisconnect, BadMessageError) as error:
+            await _close(socket, POLICY_VIOLATION, f"a valid Hello has to come first ({error})")
+            return
+        if hello.protocol != PROTOCOL:
+            reason = f"protocol {hello.protocol}, this show speaks {PROTOCOL}: restart all"
+            await _close(socket, OLD_PROTOCOL, reason)
+            return
+        if (older := self._sockets.get(hello.module)) is not None:
+            await _close(older, REPLACED, "another process has joined under this name")
+        self._sockets[hello.module] = socket
+        await self._work(socket, hello)
+
+    async def _work(self, socket: WebSocket, hello: Hello) -> None:
+        await socket.send_text(encode(Welcome(show_id=self._conductor.show_id)))
+        outbox = Outbox()
+
+        def send(message: Message) -> None:
+            if not outbox.put(message):
+                outbox.close()
+
+        self._conductor.joined(hello.module, hello.pid, send)
+        log.info("worker joined", of=hello.module, worker_pid=hello.pid)
+        writer = asyncio.create_task(_write(socket, outbox))
+        try:
+            await self._read(socket, hello.module, outbox)
+        finally:
+            writer.cancel()
+            if self._sockets.get(hello.module) is socket:
+                del self._sockets[hello.module]
+                self._conductor.left(hello.module, "its connection has ended")
+
+    async def _read(self, socket: WebSocket, module: str, outbox: Outbox) -> None:
+        allowed = MAY_SEND[module]
+        while (frame := await socket.receive())["type"] == "websocket.receive":
+            try:
+                message = _expected(frame, *allowed)
+            except BadMessageError as error:
+                log.warning("bad frame", of=module, code=error.code, reason=str(error))
+                outbox.put(Error(code=error.code, reason=str(error)))
+                continue
+            self._conductor.receive(module, message)
+
+
+def _expected(frame: Mapping[str, Any], *types: type[AnyMessage]) -> AnyMessage:
+    """Decode a frame that has to hold one of these messages."""
+    text = frame.get("text")
+    if text is None:
+        raise BadMessageError("unexpected_binary", "binary frames carry audio, and none is expected here")
+    message = decode(text)
+    if not isinstance(message, types):
+        raise BadMessageError("unexpected_type", f"{type(message).__name__} is not yours to send here")
+    return message
+
+
+async def _hello(socket: WebSocket) -> Hello:
+    frame = await socket.receive()
+    if frame["type"] != "websocket.receive":
+        raise WebSocketDisconnect(frame.get("code", 1006))
+    hello = _expected(frame, Hello)
+    if hello.module not in MAY_SEND:
+        raise BadMessageError("unknown_module", f"there is no worker {hello.module!r}")
+    return hello
+
+
+async def _write(socket: WebSocket, outbox: Outbox) -> None:
+    """Write until the connection ends; a peer that does not read is closed."""
+    try:
+        while True:
+            await socket.send_text(encode(await outbox.get()))
+    except ConnectionAbortedError:
+        await _close(socket, TRY_LATER, "too far behind")
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # the reader sees the same end and cleans up
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with contextlib.suppress(RuntimeError):  # it has closed by itself meanwhile
+        await socket.close(code, reason[:120])  # a close frame holds 123 bytes

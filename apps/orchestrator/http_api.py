@@ -1,0 +1,136 @@
+"""What is asked over HTTP: status, and the panel's buttons; and `WS /stream`, where it looks on."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from apps.orchestrator import turn as t
+from apps.orchestrator.access import SUBPROTOCOL
+from apps.orchestrator.conductor import AwayError, Conductor, ControlEvent, UnknownNameError
+from apps.shared.errors import AivtError
+from apps.shared.messages import Snapshot
+from apps.shared.wire import encode
+
+BODY_LIMIT_BYTES = 1_000_000
+
+
+class Say(BaseModel):
+    """One line for her."""
+
+    text: str
+    user: str = "streamer"
+    lane: Annotated[Literal["chat", "mention", "redeem", "operator"], Field(alias="as")] = "operator"
+
+
+class Named(BaseModel):
+    """The choice of a style or a scene."""
+
+    name: str
+
+
+class HttpApi:
+    """Routes over one conductor."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._simple: dict[str, ControlEvent] = {
+            "panic": t.Panic(),
+            "resume": t.Resume(),
+            "pause": t.Pause(),
+            "skip": t.Stop("skip"),
+            "mute": t.Mute(muted=True),
+            "unmute": t.Mute(muted=False),
+        }
+        self._with_body: dict[str, Callable[[bytes], Awaitable[Response]]] = {
+            "say": self._say,
+            "style": self._style,
+            "scene": self._scene,
+        }
+        self.routes = APIRouter()
+        self.routes.add_api_route("/health", self.health, methods=["GET"])
+        self.routes.add_api_route("/status", self.status, methods=["GET"])
+        self.routes.add_api_route("/control/{action}", self.control, methods=["POST"])
+        self.routes.add_api_websocket_route("/stream", self.stream)
+
+    async def health(self) -> Response:
+        """Answer that the orchestrator runs; nothing else, for it needs no token."""
+        return Response()
+
+    async def status(self) -> Response:
+        """The whole state."""
+        return _json(self._conductor.status())
+
+    async def control(self, action: str, request: Request) -> Response:
+        """One of the panel's buttons; answers with the state that follows."""
+        try:
+            if event := self._simple.get(action):
+                self._conductor.control(event)
+                return _json(self._conductor.status())
+            if do := self._with_body.get(action):
+                return await do(await request.body())
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"
+            return _json({"code": "bad_body", "reason": reason}, HTTPStatus.BAD_REQUEST)
+        except UnknownNameError as error:
+            names = list(error.names)
+            return _json({"code": error.code, "reason": str(error), "names": names}, HTTPStatus.NOT_FOUND)
+        except AwayError as error:
+            return _json(_told(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        except AivtError as error:
+            return _json(_told(error), HTTPStatus.BAD_REQUEST)
+        actions = [*self._simple, *self._with_body]
+        return _json({"code": "unknown_action", "names": actions}, HTTPStatus.NOT_FOUND)
+
+    async def _say(self, body: bytes) -> Response:
+        line = Say.model_validate_json(body)
+        return _json(await self._conductor.say(line.text, line.user, line.lane))
+
+    async def _style(self, body: bytes) -> Response:
+        await self._conductor.set_style(Named.model_validate_json(body).name)
+        return _json(self._conductor.status())
+
+    async def _scene(self, body: bytes) -> Response:
+        Named.model_validate_json(body)
+        raise AwayError("obs_away", "OBS is not connected", fix="Scenes need the obs process.")
+
+    async def stream(self, socket: WebSocket) -> None:
+        """Live events, beginning with the whole state."""
+        offered = socket.scope.get("subprotocols") or []
+        await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        stream = self._conductor.stream
+        outbox = stream.join(Snapshot(status=self._conductor.status()))
+
+        async def write() -> None:
+            with contextlib.suppress(ConnectionAbortedError, WebSocketDisconnect, RuntimeError):
+                while True:
+                    await socket.send_text(encode(await outbox.get()))
+
+        writer = asyncio.create_task(write())
+        try:
+            while (await socket.receive())["type"] == "websocket.receive":
+                await socket.send_text('{"type":"error","code":"read_only"}')
+        finally:
+            writer.cancel()
+            stream.leave(outbox)
+
+
+def _json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def _told(error: AivtError) -> dict[str, str]:
+    return {"code": error.code, "reason": str(error), "fix": error.fix}
+
+
+async def internal_error(_request: Request, _error: Exception) -> Response:
+    """Answer with JSON also when we are at fault; uvicorn has logged the traceback."""
+    return JSONResponse({"code": "internal"}, HTTPStatus.INTERNAL_SERVER_ERROR)

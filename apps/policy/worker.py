@@ -1,0 +1,130 @@
+"""The policy worker: decides what she says. Read this first."""
+
+import argparse
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from apps.policy import persona as personas
+from apps.policy.answer import Answer
+from apps.policy.brains import Brains
+from apps.policy.prompt import Exchange, Line, Prompt, trimmed
+from apps.shared import speakable
+from apps.shared.client import Client
+from apps.shared.clock import now_s as shared_clock
+from apps.shared.messages import (
+    BusMessage,
+    Cancel,
+    Health,
+    Heard,
+    Message,
+    Persona,
+    SetStyle,
+    Stopped,
+    Think,
+)
+from apps.shared.process import run_worker
+from apps.shared.settings import Settings
+
+SAMPLE_LINE = Line("streamer", "hi", "chat")  # the warm-up's; only what stands before it matters
+
+log = structlog.get_logger()
+
+
+class Policy:
+    """Answers one line at a time, remembers what was heard, changes manner."""
+
+    module = "policy"
+
+    def __init__(
+        self, settings: Settings, send: Callable[[Message], None], now_s: Callable[[], float] = shared_clock
+    ) -> None:
+        self._settings = settings
+        self._send = send
+        self._now_s = now_s
+        self._persona = personas.load(settings.aivt_persona)
+        self._brains = Brains(settings)
+        self._history: tuple[Exchange, ...] = ()
+        self._lines: dict[str, Line] = {}  # of turns whose end is not known yet
+        self._turn: tuple[str, asyncio.Task[None]] | None = None
+        self._hiccups = itertools.count()
+
+    async def run(self) -> None:
+        """Keep the brain up and own the turns, for ever."""
+        speakable.warm()
+        async with asyncio.TaskGroup() as self._tasks:
+            await self._brains.run(Prompt(self._persona, (), SAMPLE_LINE))
+
+    def health(self) -> Health:
+        """How the brain is."""
+        return self._brains.health()
+
+    def joined(self) -> Iterable[Message]:
+        """Tell the orchestrator who she is."""
+        yield self._who()
+
+    def _who(self) -> Persona:
+        settings = self._settings
+        return Persona(id=settings.aivt_persona, style=self._persona.id, styles=tuple(personas.names()))
+
+    def receive(self, message: BusMessage) -> None:
+        """Take a message of the orchestrator."""
+        match message:
+            case Think():
+                self._think(message)
+            case Cancel(turn_id=turn_id) if self._turn and self._turn[0] == turn_id:
+                self._turn[1].cancel()
+            case Heard():
+                self._remember(message)
+            case SetStyle(name=name):
+                self._persona = personas.load(name)
+                self._send(self._who())
+            case _:
+                pass
+
+    def lost(self) -> None:
+        """The orchestrator is gone, and with it whoever waited for the reply."""
+        if self._turn:
+            self._turn[1].cancel()
+        self._lines.clear()
+
+    def _think(self, think: Think) -> None:
+        if self._turn:  # the orchestrator has gone on without it
+            self._turn[1].cancel()
+        line = self._lines[think.turn_id] = Line(think.user, think.text, think.lane)
+        task = self._tasks.create_task(
+            self._answer(think.turn_id, Prompt(self._persona, self._history, line))
+        )
+        task.add_done_callback(lambda done: self._done(think.turn_id, done))
+        self._turn = (think.turn_id, task)
+
+    async def _answer(self, turn_id: str, prompt: Prompt) -> None:
+        structlog.contextvars.bind_contextvars(turn_id=turn_id)
+        brain = self._brains.current
+        assert brain is not None, "health says that it is not ready: no line is sent"
+        answer = Answer(turn_id, self._settings.tts_cut, self._send, self._now_s)
+        hiccups = self._persona.hiccups
+        hiccup = hiccups[next(self._hiccups) % len(hiccups)]
+        if trouble := await answer.give(brain, prompt, hiccup):
+            self._brains.failed(trouble)
+            self._send(self.health())
+
+    def _done(self, turn_id: str, task: asyncio.Task[None]) -> None:
+        if self._turn and self._turn[0] == turn_id:
+            self._turn = None
+        if task.cancelled():
+            self._send(Stopped(turn_id=turn_id, at_s=self._now_s()))
+
+    def _remember(self, heard: Heard) -> None:
+        line = self._lines.pop(heard.turn_id, None)
+        if line is not None and heard.text:
+            self._history = trimmed((*self._history, Exchange(line, heard.text)))
+
+
+async def run(settings: Settings, _options: argparse.Namespace) -> None:
+    """Decide what she says until cancelled: `aivt run policy`."""
+    client = Client(settings)
+    worker = Policy(settings, client.send)
+    await run_worker(worker, client, worker.run())

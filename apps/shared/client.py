@@ -1,0 +1,142 @@
+"""A worker's end of the bus: dials in, rejoins with back-off, keeps its model loaded meanwhile."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, WebSocketException
+
+from apps.shared.access import read_port, read_token
+from apps.shared.errors import AivtError, BadMessageError
+from apps.shared.messages import PROTOCOL, BusMessage, Error, Health, Hello, Message, Welcome
+from apps.shared.settings import Settings
+from apps.shared.wire import FRAME_LIMIT_BYTES, Outbox, decode, encode
+
+HEARTBEAT_S = 1.0
+FIRST_RETRY_S = 0.05
+LAST_RETRY_S = 1.0  # a restarted orchestrator has its workers back well within 3 s
+
+log = structlog.get_logger()
+
+
+class Worker(Protocol):
+    """What a process does with the bus; all methods return at once, the work goes on in tasks of its own."""
+
+    module: str
+
+    def health(self) -> Health:
+        """Tell how it is."""
+
+    def joined(self) -> Iterable[Message]:
+        """Tell what the orchestrator has to know at each (re)joining, beside health."""
+
+    def receive(self, message: BusMessage) -> None:
+        """Take one message."""
+
+    def lost(self) -> None:
+        """Drop all turns under way: the orchestrator that wanted them is gone."""
+
+
+class Client:
+    """Keeps one worker joined to the orchestrator."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._outbox: Outbox | None = None
+        self._refused = ""
+
+    def send(self, message: Message) -> None:
+        """Send a message. While the orchestrator is away it is dropped: whoever wanted it is gone."""
+        if self._outbox is not None and not self._outbox.put(message):
+            log.warning("orchestrator does not read; dropping message", type=type(message).__name__)
+
+    async def run(self, worker: Worker) -> None:
+        """Stay joined, for ever."""
+        retry_s = FIRST_RETRY_S
+        while True:
+            try:
+                async with self._joined(worker.module) as socket:
+                    retry_s = FIRST_RETRY_S
+                    await self._serve(socket, worker)
+            except (OSError, WebSocketException, AivtError, TimeoutError) as error:
+                self._say_once(error)
+            await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, no secret
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    def _say_once(self, error: Exception) -> None:
+        """Log a refusal once, not at each of the retries that meet it again."""
+        if str(error) != self._refused:
+            self._refused = str(error)
+            log.info("waiting for the orchestrator", reason=str(error), fix=getattr(error, "fix", ""))
+
+    @contextlib.asynccontextmanager
+    async def _joined(self, module: str) -> AsyncIterator[ClientConnection]:
+        url = f"ws://127.0.0.1:{read_port(self._settings)}/bus"
+        token = read_token(self._settings)
+        async with connect(
+            url,
+            additional_headers={"Authorization": f"Bearer {token}"},
+            compression=None,  # on loopback it only costs: 25-30 % of a round trip
+            proxy=None,
+            max_size=FRAME_LIMIT_BYTES,
+            open_timeout=5,
+            close_timeout=1,
+            ping_interval=5,
+            ping_timeout=10,
+        ) as socket:
+            await socket.send(encode(Hello(module=module, protocol=PROTOCOL, pid=os.getpid())))
+            answer = decode(await asyncio.wait_for(socket.recv(), timeout=5))
+            if not isinstance(answer, Welcome):
+                raise InvalidHandshake(f"refused: {answer}")
+            self._refused = ""
+            log.info("joined", show=answer.show_id)
+            yield socket
+
+    async def _serve(self, socket: ClientConnection, worker: Worker) -> None:
+        self._outbox = Outbox()
+        for message in (worker.health(), *worker.joined()):
+            self._outbox.put(message)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = (
+                    group.create_task(_write(socket, self._outbox)),
+                    group.create_task(_beat(worker, self._outbox)),
+                )
+                await _read(socket, worker)
+                for task in tasks:
+                    task.cancel()
+        except* (OSError, WebSocketException) as lost:
+            log.debug("connection broke", reason=str(lost.exceptions[0]))
+        finally:
+            self._outbox = None
+            worker.lost()
+            log.info("orchestrator lost; keeping engines loaded")
+
+
+async def _read(socket: ClientConnection, worker: Worker) -> None:
+    async for frame in socket:
+        try:
+            message = decode(frame)
+        except BadMessageError as error:
+            log.warning("bad frame from the orchestrator", code=error.code, reason=str(error))
+            continue
+        if isinstance(message, Error):
+            log.warning("the orchestrator refused a frame", code=message.code, reason=message.reason)
+        else:
+            worker.receive(message)
+
+
+async def _write(socket: ClientConnection, outbox: Outbox) -> None:
+    while True:
+        await socket.send(encode(await outbox.get()))
+
+
+async def _beat(worker: Worker, outbox: Outbox) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        outbox.put(worker.health())

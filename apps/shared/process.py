@@ -1,0 +1,68 @@
+"""A worker as an operating-system process: starts, joins the bus, stops when asked to."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from apps.shared.client import Client, Worker
+from apps.shared.settings import Settings
+
+log = structlog.get_logger()
+
+
+async def until_stopped(work: Awaitable[None], *, supervised: bool) -> None:
+    """Run `work` until it ends or the process is asked to stop; then cancel it and wait for its clean-up.
+
+    Asked to stop means SIGINT, SIGTERM, SIGHUP, Ctrl+Break, and when supervised the end of standard input:
+    the supervisor holds the other end of that pipe, so that no worker outlives it, however it dies.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+
+    def stop() -> None:
+        task.cancel()
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if number := getattr(signal, name, None):
+            try:
+                loop.add_signal_handler(number, stop)
+            except NotImplementedError:  # Windows: its loop has no signal handlers
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    if supervised:
+        watcher = threading.Thread(target=_wait_for_end_of_input, args=(loop, stop), daemon=True)
+        watcher.start()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+        loop.call_soon_threadsafe(stop)
+
+
+async def run_worker(worker: Worker, client: Client, work: Awaitable[None]) -> None:
+    """Run a worker's own work beside its connection, until one of them fails."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.run(worker))
+        await work
+
+
+def settings_and_logs(module: str) -> Settings:
+    """Read the settings and set up logging: the first two things every process does."""
+    from apps.shared import logs  # noqa: PLC0415
+    from apps.shared.settings import misspelled  # noqa: PLC0415
+
+    settings = Settings.load()
+    logs.set_up(module, settings)
+    for wrong, right in misspelled().items():
+        log.warning("unknown setting in .env", name=wrong, fix=f"Did you mean {right}?")
+    return settings

@@ -1,0 +1,120 @@
+"""Every setting, in one tree. Nothing else in the project reads the environment.
+
+A value comes from the environment, else from `.env` in the project's folder, else from the default here.
+`.env.example` lists them all for streamers; a test keeps the two in step.
+"""
+
+import difflib
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from apps.shared.errors import SettingsError
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+
+
+def _ollama_url(value: str) -> str:
+    """Take what Ollama's own OLLAMA_HOST takes (`host`, `host:port`, a URL) and return a URL.
+
+    0.0.0.0 tells the server to listen everywhere; a client reaches it on loopback.
+    """
+    parts = urlsplit(value if "://" in value else f"http://{value}")
+    host = parts.hostname or "127.0.0.1"
+    if host in {"0.0.0.0", "::"}:  # noqa: S104
+        host = "127.0.0.1"
+    try:
+        if ipaddress.ip_address(host).version == 6:
+            host = f"[{host}]"
+    except ValueError:
+        pass  # a name, not an address
+    port = parts.port or {"http": 11434, "https": 443}.get(parts.scheme, 0)
+    if not port:
+        raise ValueError(f"{parts.scheme}:// is not a web address")
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _inside_project(path: Path) -> Path:
+    return path if path.is_absolute() else PROJECT_DIR / path.expanduser()
+
+
+def _known_output(value: str) -> str:
+    if value.startswith("dir:") and not value.removeprefix("dir:"):
+        raise ValueError("dir: needs a folder, as in dir:out")
+    return value
+
+
+class Settings(BaseSettings):
+    """The tree. Field names are the environment's names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_DIR / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    aivt_port: int = Field(default=8710, ge=0, le=65535)  # 0: any free port, written to AIVT_DATA_DIR/port
+    aivt_data_dir: Annotated[Path, AfterValidator(_inside_project)] = Path("data")
+    aivt_persona: str = "kitsu"
+    aivt_log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    use_stub_policy: bool = False
+    use_stub_tts: bool = False
+
+    policy_engine: str = "auto"
+    policy_model: str = ""  # "": chosen by the memory of the graphics card
+    ollama_host: Annotated[str, AfterValidator(_ollama_url)] = "http://127.0.0.1:11434"
+    policy_first_token_s: float = Field(default=8.0, gt=0, le=120)
+    policy_stall_s: float = Field(default=5.0, gt=0, le=120)
+
+    tts_engine: str = "auto"
+    espeak_voice: str = "en-us+f3"
+    piper_voice: str = ""  # a file, or the name of a voice in AIVT_DATA_DIR/voices
+    tts_output: Annotated[str, AfterValidator(_known_output)] = ""  # "": the system's default device
+    tts_monitor: str = ""  # a second device that plays the same; "": none
+    tts_volume: float = Field(default=1.0, ge=0, le=2)
+    tts_cut: Literal["clause", "sentence"] = "clause"
+    tts_cache_mb: int = Field(default=64, ge=0, le=10_000)
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where every process writes its log."""
+        return self.aivt_data_dir / "logs"
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read and check all settings. Raises SettingsError that names the setting and its value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
+            raise SettingsError(
+                "bad_setting",
+                f"{name}={first['input']!r} cannot be used: {first['msg']}",
+                fix=f"Correct {name} in the environment or in .env (see .env.example).",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SettingsError(
+                "bad_env_file", ".env is not UTF-8 text", fix="Save .env as UTF-8."
+            ) from error
+
+
+def misspelled(env_file: Path = PROJECT_DIR / ".env") -> dict[str, str]:
+    """Names in `.env` that are no setting, with the setting they most resemble."""
+    if not env_file.is_file():
+        return {}
+    known = [name.upper() for name in Settings.model_fields]
+    close = {
+        name: difflib.get_close_matches(name, known, n=1)
+        for name in dotenv_values(env_file)
+        if name not in known
+    }
+    return {name: matches[0] for name, matches in close.items() if matches}

@@ -1,0 +1,71 @@
+"""Frames and queues of the bus, without any I/O."""
+
+import asyncio
+from collections import deque
+
+import msgspec
+
+from apps.shared.errors import BadMessageError
+from apps.shared.messages import BusMessage, Cancel, Message
+
+FRAME_LIMIT_BYTES = 1_000_000
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[BusMessage] = msgspec.json.Decoder(BusMessage)
+
+
+def encode(message: Message) -> str:
+    """One message as the text of a frame."""
+    return _encoder.encode(message).decode()
+
+
+def decode(frame: str | bytes) -> BusMessage:
+    """Read one text frame. Raises BadMessageError with a code: not JSON, unknown type, wrong fields."""
+    try:
+        return _decoder.decode(frame)
+    except msgspec.ValidationError as error:
+        code = "unknown_type" if "$.type" in str(error) else "bad_fields"
+        raise BadMessageError(code, str(error)) from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BadMessageError("not_json", str(error)) from error
+
+
+class Outbox:
+    """What waits to be written to one peer: urgent messages first, otherwise in order.
+
+    Limit: 1,000 messages, minutes of a busy show. A peer that is so far behind will not catch up, and what
+    waits for it is stale: `put` then returns False and the connection is to be closed.
+    """
+
+    LIMIT = 1000
+
+    def __init__(self) -> None:
+        self._urgent: deque[Message] = deque()
+        self._data: deque[Message] = deque()
+        self._filled = asyncio.Event()
+        self._closed = False
+
+    def put(self, message: Message) -> bool:
+        """Queue a message; False when the peer is hopelessly behind."""
+        if len(self._urgent) + len(self._data) >= self.LIMIT:
+            return False
+        if isinstance(message, Cancel):  # which overtakes data: what waits of its turn must not come after it
+            kept = (other for other in self._data if getattr(other, "turn_id", "") != message.turn_id)
+            self._data = deque(kept)
+        (self._urgent if message.urgent else self._data).append(message)
+        self._filled.set()
+        return True
+
+    def close(self) -> None:
+        """Give up on the peer: `get` raises ConnectionAbortedError."""
+        self._closed = True
+        self._filled.set()
+
+    async def get(self) -> Message:
+        """Wait for the next message."""
+        while not (self._closed or self._urgent or self._data):
+            self._filled.clear()
+            await self._filled.wait()
+        if self._closed:
+            raise ConnectionAbortedError("the peer does not read")
+        return (self._urgent or self._data).popleft()

@@ -1,0 +1,168 @@
+"""What is being played: pieces of sound in order, drawn from frame by frame, without any I/O.
+
+The synthesis thread puts sound in; an output draws frames out, on the event loop or on PortAudio's thread.
+One lock guards both sides, held for microseconds.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.int16]
+FRAME_S = 0.02  # an output draws this much at a time: a cancelled turn is silent within it
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The first or the last sample of a piece leaves the output."""
+
+    turn_id: str
+    index: int
+    at_s: float
+    ended: bool
+    audio_s: float  # how much of the piece has been played; 0 at its start
+
+
+@dataclass(slots=True)
+class _Piece:
+    turn_id: str
+    index: int
+    sound: deque[Samples] = field(default_factory=deque)
+    whole: bool = False  # all of its sound is here
+    played: int = 0  # samples
+    size: int = 0  # samples so far
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a cancelled turn was: the piece under way and how much of it was out."""
+
+    index: int = -1
+    share: float = 0.0  # 0..1
+    silent_at_s: float = 0.0  # when the last frame that was drawn with sound in it is out
+
+
+class Playout:
+    """The queue of sound. Its rate is the voice's; `mark` is called on the thread that draws.
+
+    Limit: what one turn may hold, some 20 pieces of at most 25 s: 20 MB. `Speaker` keeps to one turn.
+    """
+
+    def __init__(self, sample_rate_hz: int, mark: Callable[[Mark], None]) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.held = False  # finish the piece that is playing, then wait
+        self.gain = 1.0
+        self._mark = mark
+        self._pieces: deque[_Piece] = deque()
+        self._lock = threading.Lock()
+        self._sound_until_s = 0.0
+
+    @property
+    def frame_samples(self) -> int:
+        """How many samples a frame has."""
+        return round(self.sample_rate_hz * FRAME_S)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to play."""
+        return not self._pieces
+
+    @property
+    def turn_id(self) -> str:
+        """The turn whose sound comes next, else ""."""
+        return self._pieces[0].turn_id if self._pieces else ""
+
+    def begin(self, turn_id: str, index: int) -> None:
+        """Announce a piece; pieces are played in the order in which they begin."""
+        with self._lock:
+            self._pieces.append(_Piece(turn_id, index))
+
+    def add(self, turn_id: str, index: int, pcm: bytes) -> None:
+        """Add sound to a piece: 16-bit little-endian mono. A piece that was dropped ignores it."""
+        samples = np.frombuffer(pcm, dtype="<i2")
+        with self._lock:
+            if piece := self._find(turn_id, index):
+                piece.sound.append(samples)
+                piece.size += len(samples)
+
+    def complete(self, turn_id: str, index: int) -> None:
+        """All sound of this piece has been added."""
+        with self._lock:
+            if piece := self._find(turn_id, index):
+                piece.whole = True
+
+    def drop(self, turn_id: str) -> Cut:
+        """Forget a turn at once: the next frame has nothing of it."""
+        with self._lock:
+            mine = [piece for piece in self._pieces if piece.turn_id == turn_id]
+            self._pieces = deque(piece for piece in self._pieces if piece.turn_id != turn_id)
+        if mine and mine[0].started:
+            share = mine[0].played / max(1, mine[0].size)
+            return Cut(mine[0].index, share, self._sound_until_s)
+        return Cut(silent_at_s=self._sound_until_s)
+
+    def frame(self, count: int, at_s: float) -> Samples | None:
+        """Draw the next `count` samples, the first of which leaves the output at `at_s`.
+
+        A gap, or the end, is filled with zeros. None when nothing at all is playing.
+        """
+        with self._lock:
+            marks: list[Mark] = []
+            frame = self._draw(count, at_s, marks)
+            if frame is not None:
+                self._sound_until_s = at_s + count / self.sample_rate_hz
+        for mark in marks:
+            self._mark(mark)
+        return frame
+
+    def _find(self, turn_id: str, index: int) -> _Piece | None:
+        return next((p for p in self._pieces if p.turn_id == turn_id and p.index == index), None)
+
+    def _draw(self, count: int, at_s: float, marks: list[Mark]) -> Samples | None:
+        frame: Samples | None = None
+        filled = 0
+        while self._pieces and filled < count:
+            piece = self._pieces[0]
+            if self.held and not piece.started:
+                break
+            if not piece.sound and not piece.whole:
+                break  # the synthesis is behind: silence until it has caught up
+            if frame is None:
+                frame = np.zeros(count, np.int16)
+            filled += self._fill(frame[filled:], piece, at_s + filled / self.sample_rate_hz, marks)
+            if not piece.sound and piece.whole:
+                self._pieces.popleft()
+                end_s = at_s + filled / self.sample_rate_hz
+                marks.append(self._marked(piece, end_s, ended=True))
+        return frame
+
+    def _fill(self, room: Samples, piece: _Piece, at_s: float, marks: list[Mark]) -> int:
+        """Move sound of one piece into `room`; return how many samples it was."""
+        filled = 0
+        while piece.sound and filled < len(room):
+            if not piece.started:
+                piece.started = True
+                marks.append(self._marked(piece, at_s, ended=False))
+            samples = piece.sound[0]
+            part = samples[: len(room) - filled]
+            room[filled : filled + len(part)] = part if self.gain == 1.0 else self._louder(part)
+            filled += len(part)
+            if len(part) == len(samples):
+                piece.sound.popleft()
+            else:
+                piece.sound[0] = samples[len(part) :]
+        piece.played += filled
+        return filled
+
+    def _louder(self, samples: Samples) -> Samples:
+        scaled: Samples = np.clip(samples * np.float32(self.gain), -32768, 32767).astype(np.int16)
+        return scaled
+
+    def _marked(self, piece: _Piece, at_s: float, *, ended: bool) -> Mark:
+        played_s = piece.played / self.sample_rate_hz
+        return Mark(piece.turn_id, piece.index, at_s, ended, played_s if ended else 0.0)

@@ -1,0 +1,192 @@
+"""Whole shows in virtual time: minutes of talk in a fraction of a second."""
+
+import asyncio
+
+import pytest
+
+from apps.orchestrator.turn import Panic, Pause, Resume, Stop
+from apps.policy.worker import Policy
+from apps.shared.messages import Cancel, PiecePlayed, PieceStarted, Speak, Stopped
+from apps.tts_worker.playout import FRAME_S
+from tests.shows.stage import PacedBrain, stage
+
+pytestmark = pytest.mark.looptime
+
+
+async def started(show, count=1):
+    """Wait until so many pieces have begun to sound."""
+    async with asyncio.timeout(30):
+        while sum(isinstance(message, PieceStarted) for message in show.seen) < count:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_line_becomes_sound(tmp_path):
+    """A line is thought about, spoken in pieces, written down with every stage's time, and ends as spoken."""
+    async with stage(tmp_path) as show:
+        result = await show.say("good morning")
+        assert result.outcome == "spoken"
+        assert result.reply == PacedBrain.reply_text.format(text="good morning")
+        marks = result.timings_ms
+        assert marks["first_token"] == pytest.approx(120, abs=5)
+        assert (
+            marks["first_token"]
+            < marks["first_sentence"]
+            <= marks["tts_first_chunk"]
+            <= marks["first_audio"]
+            < marks["last_audio"]
+        )
+        assert show.heard_s(result.turn_id) * 1000 == pytest.approx(result.audio_ms, abs=FRAME_S * 2000)
+
+
+async def test_she_speaks_while_she_still_thinks(tmp_path):
+    """The first clause sounds before the model has written the last sentence."""
+    async with stage(tmp_path) as show:
+        result = await show.say("good morning")
+        model_done_ms = 120 + len(PacedBrain.reply_text.split()) * 1000 / 60
+        assert result.timings_ms["first_audio"] < model_done_ms
+
+
+async def test_pieces_follow_each_other_without_a_gap(tmp_path):
+    """Starting early is not paid for by stuttering: each piece begins where the last one ended."""
+    async with stage(tmp_path) as show:
+        await show.say("good morning")
+        starts = [message.at_s for message in show.seen if isinstance(message, PieceStarted)]
+        ends = [message.at_s for message in show.seen if isinstance(message, PiecePlayed)]
+        assert len(starts) > 1
+        assert starts[1:] == pytest.approx(ends[:-1], abs=0.001)
+
+
+async def test_a_skip_while_thinking(tmp_path):
+    """The model is aborted, nothing sounds, and the next line is answered."""
+    async with stage(tmp_path) as show:
+        first, second = show.say("one"), show.say("two")
+        await asyncio.sleep(0.05)
+        show.conductor.control(Stop("skip"))
+        assert (await first).outcome == "cancelled"
+        assert (await second).outcome == "spoken"
+        assert PacedBrain.aborted == 1
+        assert not any(isinstance(m, PieceStarted) and m.turn_id == first.result().turn_id for m in show.seen)
+
+
+async def test_a_skip_while_speaking(tmp_path):
+    """Sound ends within one frame, nothing of the old turn follows, the next line is answered."""
+    async with stage(tmp_path) as show:
+        first, second = show.say("one"), show.say("two")
+        await started(show)
+        await asyncio.sleep(0.3)
+        asked_s = show.loop.time()
+        show.conductor.control(Stop("skip"))
+        result = await first
+        assert result.outcome == "cancelled"
+        silent = next(m for m in show.seen if isinstance(m, Stopped) and m.index == 0)
+        assert silent.at_s - asked_s <= FRAME_S + 0.001
+        assert (await second).outcome == "spoken"
+        after = show.seen[show.seen.index(silent) :]
+        assert not any(isinstance(m, PieceStarted | Speak) and m.turn_id == result.turn_id for m in after)
+        assert show.heard_s(result.turn_id) == pytest.approx(0.3, abs=0.1)
+
+
+async def test_memory_holds_what_was_heard(tmp_path):
+    """After a skip the model's history has the words that were out, not those that were planned."""
+    async with stage(tmp_path) as show:
+        first = show.say("one")
+        await started(show)
+        await asyncio.sleep(0.5)
+        show.conductor.control(Stop("skip"))
+        await first
+        await show.say("two")
+        policy = show.worker("policy")
+        assert isinstance(policy, Policy)
+        assert policy._history[0].line.text == "one"
+        assert 0 < len(policy._history[0].reply) < len(PacedBrain.reply_text) / 2
+        assert PacedBrain.reply_text.startswith(policy._history[0].reply[:8])
+
+
+@pytest.mark.parametrize("module", ["policy", "tts"])
+@pytest.mark.parametrize("moment_s", [0.05, 0.6], ids=["thinking", "speaking"])
+async def test_a_killed_worker_fails_its_turn_and_the_show_goes_on(tmp_path, module, moment_s):
+    """kill -9 of a worker in mid-turn: that turn fails with the reason, the next one is spoken."""
+    async with stage(tmp_path) as show:
+        thinking_s = 0.12 + len(PacedBrain.reply_text.split()) / 60
+        first, second = show.say("one"), show.say("two")
+        await asyncio.sleep(moment_s)
+        await show.kill(module)
+        if module == "policy" and moment_s > thinking_s:
+            assert (await first).outcome == "spoken"
+        else:
+            assert (await first).outcome == "failed"
+            assert f"{module}_lost" in first.result().reason
+        await asyncio.sleep(1)
+        show.start(module)
+        assert (await second).outcome == "spoken"
+
+
+async def test_ten_queued_lines(tmp_path):
+    """Ten lines at once are answered one after the other, in their order, and never two at a time."""
+    async with stage(tmp_path) as show:
+        results = await asyncio.gather(*(show.say(f"line {number}") for number in range(10)))
+        assert [result.outcome for result in results] == ["spoken"] * 10
+        assert all(f"line {number}" in result.reply for number, result in enumerate(results))
+        spoken = [message.turn_id for message in show.seen if isinstance(message, PieceStarted)]
+        assert spoken == sorted(spoken)
+
+
+async def test_a_full_queue_drops_the_newcomer(tmp_path):
+    """The queue is bounded, and who is dropped is told so."""
+    async with stage(tmp_path) as show:
+        lines = [show.say(f"line {number}") for number in range(60)]
+        await asyncio.sleep(0.01)
+        dropped = [line.result() for line in lines if line.done()]
+        assert {result.outcome for result in dropped} == {"dropped"}
+        assert len(dropped) == 60 - 1 - 50
+        show.conductor.close()
+        await asyncio.gather(*lines)
+
+
+async def test_panic_silences_and_holds(tmp_path):
+    """After a panic nothing is heard, and queued lines wait until Resume."""
+    async with stage(tmp_path) as show:
+        first, second = show.say("one"), show.say("two")
+        await started(show)
+        show.conductor.control(Panic())
+        assert (await first).outcome == "cancelled"
+        await asyncio.sleep(60)
+        assert not second.done()
+        show.conductor.control(Resume())
+        assert (await second).outcome == "spoken"
+
+
+async def test_a_pause_finishes_the_piece_and_goes_on_after_resume(tmp_path):
+    """She does not stop in mid-word, waits as long as it takes, and says the rest."""
+    async with stage(tmp_path) as show:
+        first = show.say("one")
+        await started(show)
+        show.conductor.control(Pause())
+        await asyncio.sleep(100)
+        assert sum(isinstance(message, PiecePlayed) for message in show.seen) == 1
+        assert not first.done()
+        show.conductor.control(Resume())
+        result = await first
+        assert result.outcome == "spoken"
+
+
+async def test_a_line_waits_for_a_worker_but_not_for_ever(tmp_path):
+    """While the voice is away lines wait; one that has waited too long is dropped with the reason."""
+    async with stage(tmp_path) as show:
+        await show.kill("tts")
+        waiting = show.say("anybody there?")
+        await asyncio.sleep(20)
+        assert not waiting.done()
+        result = await waiting
+        assert result.outcome == "dropped"
+        assert "tts_down" in result.reason
+
+
+async def test_a_hung_voice_does_not_hold_the_show(tmp_path):
+    """A voice that answers nothing, not even a cancel, fails its turn at the deadline."""
+    async with stage(tmp_path) as show:
+        show.hang("tts")
+        result = await show.say("one")
+        assert result.outcome == "failed"
+        assert "tts" in result.reason or "voice" in result.reason
+        assert any(isinstance(message, Cancel) for message in show.seen)
