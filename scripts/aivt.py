@@ -2,7 +2,7 @@
 """Set AIVT up in `.venv`, then hand over to the `aivt` command inside it.
 
     python scripts/aivt.py up      what the show needs is installed, then the show starts
-    python scripts/aivt.py test    what the tests need is installed, then the tests run (by pytest)
+    python scripts/aivt.py test    what the tests need is installed, then ruff, mypy and the tests run
 
 Nothing but the standard library is there yet. Python 3.6 must still be able to read this file, so that an
 old Python gets one helpful line instead of a SyntaxError: hence the quoted annotations.
@@ -25,12 +25,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple  # noqa: UP035 - Python 3.6 could not subscript the other one
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
+TURN_LIMIT_S = 1800  # a slow line needs many minutes for the packages
 STAMP_FORMAT = 1  # raise it when a healthy .venv of an older aivt.py must be made anew
 BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
@@ -302,7 +304,7 @@ class Installer:
             stdin=subprocess.DEVNULL,  # it belongs to the command that AIVT hands over to
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            close_fds=False,  # see take_turn
+            close_fds=False,  # see only_installer
             check=False,
         )
         output = str(result.stdout, "utf-8", "replace").strip()
@@ -402,40 +404,46 @@ def discard(venv: Path) -> None:
 # --- Two terminals at once ----------------------------------------------------------------------------
 
 
-def take_turn(guard: int, *, to_install: bool) -> None:
-    """Wait until .venv may be changed (`to_install`), or until it may be used.
+@contextlib.contextmanager
+def only_installer(guard: int) -> "Iterator[None]":
+    """Hold .venv while it is changed; a second terminal waits, and says so.
 
     The lock lies on this very file, opened as `guard`, so nothing is created and nothing left behind. The
-    installer's children and the `aivt` process inherit it: an installer orphaned by a kill still counts,
-    and nothing is installed underneath a running show. Windows itself protects the files of a running
-    program, so there the lock is for installers only.
+    installer's children inherit it: one that a kill has orphaned still counts. Raises SetupError.
     """
-    waiting = "another AIVT installs or runs in this folder: waiting until it has finished or is stopped"
-    if sys.platform == "win32":
-        import msvcrt  # noqa: PLC0415 - exists on Windows only
+    os.set_inheritable(guard, True)
+    deadline = time.monotonic() + TURN_LIMIT_S
+    waiting = False
+    while not try_lock(guard):
+        if time.monotonic() > deadline:
+            raise SetupError("Another AIVT has been installing for too long.", "End it, then start again.", 1)
+        if not waiting:
+            say("another AIVT installs in this folder: waiting until it has finished")
+            waiting = True
+        time.sleep(0.2)
+    try:
+        yield
+    finally:
+        os.close(guard)
 
-        os.lseek(guard, 1 << 30, os.SEEK_SET)  # far behind the end: a locked byte cannot be read by others
-        if not to_install:
-            with contextlib.suppress(OSError):  # not held
-                msvcrt.locking(guard, msvcrt.LK_UNLCK, 1)
-            return
-        try:
+
+def try_lock(guard: int) -> bool:
+    """Lock an open file if nobody else holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415 - exists on Windows only
+
+            os.lseek(
+                guard, 1 << 30, os.SEEK_SET
+            )  # far behind the end: a locked byte cannot be read by others
             msvcrt.locking(guard, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            say(waiting)
-            while True:
-                with contextlib.suppress(OSError):  # gives up after ten seconds
-                    msvcrt.locking(guard, msvcrt.LK_LOCK, 1)
-                    return
-    else:
-        import fcntl  # noqa: PLC0415 - does not exist on Windows
+        else:
+            import fcntl  # noqa: PLC0415 - does not exist on Windows
 
-        mode = fcntl.LOCK_EX if to_install else fcntl.LOCK_SH
-        try:
-            fcntl.flock(guard, mode | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(waiting)
-            fcntl.flock(guard, mode)
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 # --- The order of it all ------------------------------------------------------------------------------
@@ -469,12 +477,7 @@ def set_up(root: Path, locks: "list[str]") -> None:
 
 def hand_over(root: Path, arguments: "list[str]") -> int:
     """Become `aivt ARGUMENTS`, or run it and return its exit code where a process cannot become another."""
-    programs = root / ".venv" / BIN
-    if arguments[:1] == ["test"]:
-        os.chdir(root)  # where pytest finds its settings
-        command = [str(programs / f"python{EXE}"), "-m", "pytest", *arguments[1:]]
-    else:
-        command = [str(programs / f"aivt{EXE}"), *arguments]
+    command = [str(root / ".venv" / BIN / f"aivt{EXE}"), *arguments]
     if sys.platform != "win32":
         os.execve(command[0], command, clean_environment())  # noqa: S606 - no shell is the aim
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child too, which ends in order
@@ -488,15 +491,11 @@ def main(arguments: "list[str]") -> int:
         say(refused)
         return 3
     locks = [LOCK, DEV_LOCK] if arguments[:1] == ["test"] else [LOCK]
-    guard = os.open(__file__, os.O_RDONLY)
-    os.set_inheritable(guard, True)
     try:
-        take_turn(guard, to_install=False)
         if not is_ready(ROOT, locks):
-            take_turn(guard, to_install=True)
-            if not is_ready(ROOT, locks):  # another terminal may have done it meanwhile
-                set_up(ROOT, locks)
-            take_turn(guard, to_install=False)
+            with only_installer(os.open(__file__, os.O_RDONLY)):
+                if not is_ready(ROOT, locks):  # another terminal may have done it meanwhile
+                    set_up(ROOT, locks)
     except SetupError as error:
         say(str(error))
         return error.exit_code

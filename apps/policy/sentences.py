@@ -9,9 +9,10 @@ How large a piece may be (`cut="clause"`): sound that is playing buys time for w
 about 15 characters/s (67 ms each). Before a piece of n characters can follow, the model must write it
 (4 ms each at 60 tokens/s) and the voice must make it (4 ms each and 50 ms): 8 ms x n + 50. Against 67 ms
 for each character already given, a piece may be 8 times as long as all before it. `PACE` takes half of
-that, so that a machine of half the speed has no silence either. So the first piece ends at the first clause
-that sounds like one; 12 letters of it pay for 48, those 60 for 240, and from there on only whole sentences
-are given. A sentence that would be longer than what is paid for is cut at its last clause before that.
+that and leaves the rest for slower machines. So the first piece ends at the first clause that sounds like
+one; 12 letters of it pay for 48, those 60 for 240, and from there on only whole sentences are given. A
+sentence that would be longer than what is paid for is cut at its last clause before that; one that has no
+clause is waited for, because a cut anywhere else is heard more than a short silence.
 
 What is guaranteed: everything fed comes out once and in order, except thoughts (<think>...</think>), white
 space between pieces, pieces with nothing to say in them, and closing marks (`!"`, `**` and the like) that

@@ -407,22 +407,19 @@ def test_discard_clears_an_interrupted_discard(project):
 
 def test_second_terminal_waits(tmp_path):
     """While one terminal installs, a second one says that it waits, and goes on when the first is done."""
-    door = shutil.copy(SCRIPT, tmp_path)  # the original is locked while `aivt.py test` runs these tests
+    door = shutil.copy(SCRIPT, tmp_path)
     code = (
         "import os, runpy, sys\n"
         "door = runpy.run_path(sys.argv[1], run_name='door')\n"
-        "door['take_turn'](os.open(sys.argv[1], os.O_RDONLY), to_install=True)\n"
-        "print('my turn')\n"
+        "with door['only_installer'](os.open(sys.argv[1], os.O_RDONLY)):\n"
+        "    print('my turn')\n"
     )
-    guard = os.open(door, os.O_RDONLY)
-    aivt.take_turn(guard, to_install=True)
-    with subprocess.Popen(
-        [sys.executable, "-c", code, door], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as second:
+    with aivt.only_installer(os.open(door, os.O_RDONLY)):
+        command = [sys.executable, "-c", code, door]
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None
         assert "waiting" in second.stderr.readline()
-        os.close(guard)  # as when the first terminal ends, or is killed
-        assert second.communicate()[0] == "my turn\n"
+    assert second.communicate()[0] == "my turn\n"
 
 
 # --- Handing over -------------------------------------------------------------------------------------
@@ -452,14 +449,6 @@ def test_foreign_environment_does_not_confuse(project, tmp_path, monkeypatch):
     stamped(project)
     output = subprocess.run(command, env=variables, capture_output=True, encoding="utf-8", check=True).stdout
     assert output == f"{project / '.venv'} None\n"
-
-
-def test_test_runs_pytest_in_the_project(project, tmp_path):
-    """`test` starts pytest of .venv in the project's folder, with the arguments that follow it."""
-    stamped(project, aivt.LOCK, aivt.DEV_LOCK)
-    (project / "pytest.py").write_text("import os, sys; print(sys.argv[1:], os.getcwd()); sys.exit(5)")
-    result = start(project, tmp_path, "test", "-k", "speech")
-    assert (result.returncode, result.stdout) == (5, f"['-k', 'speech'] {project}\n")
 
 
 def test_windows_leaves_ctrl_c_to_the_child(project, monkeypatch):
