@@ -8,11 +8,14 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import sqlite_utils
 import structlog
 
 from apps.shared.errors import MissingError
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 QUEUE_LIMIT = 2000  # rows, an hour of a busy show; a disk that is so far behind loses the newest, counted
 CLOSING_LIMIT_S = 3.0
@@ -20,10 +23,10 @@ STAGES = ("first_token", "first_sentence", "tts_first_chunk", "first_audio", "la
 
 log = structlog.get_logger()
 Row = dict[str, object]
-Write = Callable[[sqlite_utils.Database], object]
+Write = Callable[["sqlite_utils.Database"], object]
 
 
-def _first_tables(db: sqlite_utils.Database) -> None:
+def _first_tables(db: "sqlite_utils.Database") -> None:
     db.table("shows").create({"id": str, "started_at": str, "ended_at": str}, pk="id")
     db.table("turns").create(
         {
@@ -83,12 +86,20 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         copy = sqlite3.connect(path.with_name(f"{path.name}.schema{version}.backup"))
         connection.backup(copy)
         copy.close()
-    db = sqlite_utils.Database(connection)
+    if version == len(MIGRATIONS):
+        return
+    db = _database(connection)
     for number, change in enumerate(MIGRATIONS[version:], start=version + 1):
         with connection:
             connection.execute("BEGIN")
             change(db)
             connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _database(connection: sqlite3.Connection) -> "sqlite_utils.Database":
+    import sqlite_utils  # noqa: PLC0415 - brings numpy along, 0.2 s: imported by the writer, not by the start
+
+    return sqlite_utils.Database(connection)
 
 
 class Journal:
@@ -128,7 +139,7 @@ class Journal:
             log.warning("journal does not keep up; its last rows are lost")
         self._writer.join(CLOSING_LIMIT_S)
 
-    def _begin_show(self, db: sqlite_utils.Database, now: str) -> None:
+    def _begin_show(self, db: "sqlite_utils.Database", now: str) -> None:
         """Open the show; turns that a killed orchestrator left open have failed."""
         db.execute(
             "UPDATE turns SET outcome = 'failed', reason = 'orchestrator_restarted: the orchestrator was"
@@ -145,7 +156,7 @@ class Journal:
     def _write_all(self) -> None:
         connection = sqlite3.connect(self._path)
         connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
-        db = sqlite_utils.Database(connection)
+        db = _database(connection)
         while (write := self._rows.get()) is not None:
             try:
                 with connection:

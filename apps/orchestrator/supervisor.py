@@ -180,7 +180,8 @@ class Supervisor:
         async for line in process.stdout:
             text = line.decode("utf-8", "replace").rstrip()
             child.tail.append(text)
-            print(text, file=sys.stderr)
+            if not text.startswith((ERROR, FIX)):  # its last words: told by us, with what follows from them
+                print(text, file=sys.stderr)
         return await process.wait()
 
     async def _stop_all(self) -> None:

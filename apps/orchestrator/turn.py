@@ -193,7 +193,7 @@ class ToVoice:
 class ToStream:
     """Show this on the panel and the overlays."""
 
-    message: Caption | Mouth | PieceStarted
+    message: Caption | Mouth | PieceStarted | PiecePlayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ def _advance(turn: Turn, event: WorkerMessage) -> tuple[Turn, list[Action]]:
             return _piece_started(turn, event)
         case PiecePlayed(at_s=at_s, audio_ms=audio_ms):
             turn = replace(turn, played=turn.played + 1, playing=False, audio_ms=turn.audio_ms + audio_ms)
-            return _marked(turn, "last_audio", at_s, again=True), []
+            return _marked(turn, "last_audio", at_s, again=True), [ToStream(event)]
         case SpeechEnd():
             return turn, [Ended(_voiceless(turn, event), _outcome(turn, event))]
     return turn, []

@@ -34,6 +34,7 @@ class Brains:
         self._wanted: Brain = engine_class("POLICY_ENGINE", AUTO if self._auto else name, KNOWN)(settings)
         self._fallback = Scripted(settings)
         self.current: Brain | None = None
+        self.ready = asyncio.Event()
         self._trouble: AivtError | None = None
         self._wake = asyncio.Event()
 
@@ -44,6 +45,7 @@ class Brains:
         try:
             await asyncio.wait({starting}, timeout=PATIENCE_S)
             self.current = self.current or self._fallback
+            self.ready.set()
             await starting
             while True:
                 await self._wait_for_trouble()

@@ -53,9 +53,14 @@ class Policy:
 
     async def run(self) -> None:
         """Keep the brain up and own the turns, for ever."""
-        speakable.warm()
         async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self._warm_up())
             await self._brains.run(Prompt(self._persona, (), SAMPLE_LINE))
+
+    async def _warm_up(self) -> None:
+        """Import what numbers in words need, a second's work, once she can speak without it."""
+        await self._brains.ready.wait()
+        await asyncio.to_thread(speakable.warm)
 
     def health(self) -> Health:
         """How the brain is."""

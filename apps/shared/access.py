@@ -39,11 +39,13 @@ def unusable_folder(settings: Settings, error: Exception) -> MissingError:
 
 
 def read_token(settings: Settings) -> str:
-    """Return the running show's token. Raises AivtError when there is none (yet)."""
+    """Return the running show's token. Raises MissingError when there is none (yet) or it is unreadable."""
     try:
         return token_file(settings).read_text().strip()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise no_show(settings) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise unusable_folder(settings, error) from error
 
 
 def publish_port(settings: Settings, port: int) -> None:

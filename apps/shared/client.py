@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from apps.shared.access import read_port, read_token
+from apps.shared.clock import now_s
 from apps.shared.errors import AivtError, BadMessageError
 from apps.shared.messages import PROTOCOL, BusMessage, Error, Health, Hello, Message, Welcome
 from apps.shared.settings import Settings
@@ -20,6 +21,7 @@ from apps.shared.wire import FRAME_LIMIT_BYTES, Outbox, decode, encode
 HEARTBEAT_S = 1.0
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 1.0  # a restarted orchestrator has its workers back well within 3 s
+SAY_AFTER_S = 3.0  # a wait as long as any start takes is not worth a line
 
 log = structlog.get_logger()
 
@@ -48,6 +50,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._outbox: Outbox | None = None
+        self._away_since_s: float | None = None
         self._refused = ""
 
     def send(self, message: Message) -> None:
@@ -69,8 +72,10 @@ class Client:
             retry_s = min(retry_s * 2, LAST_RETRY_S)
 
     def _say_once(self, error: Exception) -> None:
-        """Log a refusal once, not at each of the retries that meet it again."""
-        if str(error) != self._refused:
+        """Log a wait that lasts once, not at each of its retries."""
+        if self._away_since_s is None:
+            self._away_since_s = now_s()
+        if str(error) != self._refused and now_s() - self._away_since_s > SAY_AFTER_S:
             self._refused = str(error)
             log.info("waiting for the orchestrator", reason=str(error), fix=getattr(error, "fix", ""))
 
@@ -93,7 +98,7 @@ class Client:
             answer = decode(await asyncio.wait_for(socket.recv(), timeout=5))
             if not isinstance(answer, Welcome):
                 raise InvalidHandshake(f"refused: {answer}")
-            self._refused = ""
+            self._away_since_s, self._refused = None, ""
             log.info("joined", show=answer.show_id)
             yield socket
 

@@ -17,8 +17,8 @@ def engine_class(setting: str, value: str, known: Mapping[str, str]) -> Any:
     Raises SettingsError for an unknown name, MissingError for a module that cannot be imported.
     """
     target = known.get(value, value)
-    module_name, colon, class_name = target.partition(":")
-    if not (colon and module_name and class_name):
+    module_name, _, class_name = target.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
         names = ", ".join(["auto", *known])
         raise SettingsError(
             "unknown_engine",

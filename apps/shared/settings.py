@@ -96,9 +96,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
+            reason = first["msg"].removeprefix("Value error, ")
             raise SettingsError(
                 "bad_setting",
-                f"{name}={first['input']!r} cannot be used: {first['msg']}",
+                f"{name}={first['input']!r} cannot be used: {reason}",
                 fix=f"Correct {name} in the environment or in .env (see .env.example).",
             ) from error
         except UnicodeDecodeError as error:

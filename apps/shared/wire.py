@@ -26,7 +26,7 @@ def decode(frame: str | bytes) -> BusMessage:
     except msgspec.ValidationError as error:
         code = "unknown_type" if "$.type" in str(error) else "bad_fields"
         raise BadMessageError(code, str(error)) from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:  # the last: nested too deeply
         raise BadMessageError("not_json", str(error)) from error
 
 

@@ -64,11 +64,10 @@ class PacedOutput:
             self._awake.clear()
             due_s = self._now_s()
             while self._playout.turn_id or self._open_turn:
+                if self._now_s() - due_s > FRAME_S:  # held up: go on from now, as a sound card would
+                    due_s = self._now_s()
                 self._draw(due_s)
                 due_s += FRAME_S
-                behind_s = self._now_s() - due_s
-                if behind_s > FRAME_S:  # the process was held up: go on from now, as a sound card would
-                    due_s += behind_s
                 await asyncio.sleep(max(0.0, due_s - self._now_s()))
 
     def _draw(self, at_s: float) -> None:
@@ -111,16 +110,19 @@ class WavFolder:
     def __init__(self, folder: Path, sample_rate_hz: int) -> None:
         self._folder = folder
         self._rate_hz = sample_rate_hz
-        self._files: dict[str, wave.Wave_write] = {}
+        self._files: dict[str, wave.Wave_write | None] = {}  # None: it could not be written
 
     def write(self, turn_id: str, frame: Samples) -> None:
         """Append a frame to the turn's file. A full disk ends the file, not the show."""
         try:
             if turn_id not in self._files:
                 self._files[turn_id] = self._open(turn_id)
-            self._files[turn_id].writeframes(frame.tobytes())
+            if file := self._files[turn_id]:
+                file.writeframes(frame.tobytes())
         except OSError as error:
             log.error("cannot write the WAV", turn_id=turn_id, reason=str(error))
+            self.close(turn_id)
+            self._files[turn_id] = None
 
     def close(self, turn_id: str) -> None:
         """End the turn's file."""
@@ -158,8 +160,8 @@ class Device:
         self._now_s = now_s
         self._sounddevice = _portaudio()
         self._copies: deque[Samples] = deque(maxlen=MONITOR_FRAMES)
-        self._main = self._stream(name, self._on_frame)
-        self._monitor = self._stream(monitor, self._on_copy) if monitor else None
+        self._main = self._stream("TTS_OUTPUT", name, self._on_frame)
+        self._monitor = self._stream("TTS_MONITOR", monitor, self._on_copy) if monitor else None
         self._loop = asyncio.get_running_loop()
         self._broken = asyncio.Event()
 
@@ -182,15 +184,15 @@ class Device:
                 fix="Plug it in again, then restart the voice.",
             )
         except self._sounddevice.PortAudioError as error:
-            raise _no_device(str(error)) from error
+            raise _no_device("TTS_OUTPUT", str(error)) from error
         finally:
             for stream in streams:
                 stream.close(ignore_errors=True)
 
-    def _stream(self, name: str, callback: Callable[..., None]) -> Any:
+    def _stream(self, setting: str, name: str, callback: Callable[..., None]) -> Any:
         try:
             return self._sounddevice.OutputStream(
-                device=name or None,
+                device=self._device(name),
                 samplerate=self._playout.sample_rate_hz,
                 blocksize=self._playout.frame_samples,
                 channels=1,
@@ -201,7 +203,18 @@ class Device:
             )
         except (self._sounddevice.PortAudioError, ValueError) as error:
             names = sorted({str(device["name"]) for device in self._outputs()})
-            raise _no_device(f"{name or 'the default output'}: {error}", names) from error
+            raise _no_device(setting, f"{name or 'the default output'}: {error}", names) from error
+
+    def _device(self, name: str) -> int | str | None:
+        """Windows lists a device once per host API: take the default output's, else the first that has it."""
+        if not name:
+            return None
+        matching = [one for one in self._outputs() if name.lower() in one["name"].lower()]
+        apis = [one["hostapi"] for one in matching]
+        usual = self._sounddevice.query_devices(kind="output")["hostapi"]
+        api = usual if usual in apis else min(apis, default=usual)
+        same = [int(one["index"]) for one in matching if one["hostapi"] == api]
+        return same[0] if len(same) == 1 else name  # sounddevice takes "NAME, HOST API", and says what is amiss
 
     def _outputs(self) -> list[Any]:
         return [one for one in self._sounddevice.query_devices() if one["max_output_channels"] > 0]
@@ -234,12 +247,12 @@ def _portaudio() -> Any:
     return sounddevice
 
 
-def _no_device(reason: str, names: list[str] | None = None) -> MissingError:
+def _no_device(setting: str, reason: str, names: list[str] | None = None) -> MissingError:
     choices = f" Devices: {', '.join(names)}." if names else ""
     return MissingError(
         "no_sound_device",
         f"no sound output: {reason}",
-        fix=f"Set TTS_OUTPUT to part of a device's name, or to none.{choices}",
+        fix=f"Set {setting} to part of a device's name, or to none.{choices}",
     )
 
 

@@ -36,6 +36,7 @@ class _Piece:
     played: int = 0  # samples
     size: int = 0  # samples so far
     started: bool = False
+    until_s: float = 0.0  # when the last sample drawn so far is out
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,6 @@ class Playout:
     def frame_samples(self) -> int:
         """How many samples a frame has."""
         return round(self.sample_rate_hz * FRAME_S)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is left to play."""
-        return not self._pieces
 
     @property
     def turn_id(self) -> str:
@@ -137,7 +133,7 @@ class Playout:
             filled += self._fill(frame[filled:], piece, at_s + filled / self.sample_rate_hz, marks)
             if not piece.sound and piece.whole:
                 self._pieces.popleft()
-                end_s = at_s + filled / self.sample_rate_hz
+                end_s = piece.until_s or at_s + filled / self.sample_rate_hz
                 marks.append(self._marked(piece, end_s, ended=True))
         return frame
 
@@ -156,7 +152,9 @@ class Playout:
                 piece.sound.popleft()
             else:
                 piece.sound[0] = samples[len(part) :]
-        piece.played += filled
+        if filled:
+            piece.played += filled
+            piece.until_s = at_s + filled / self.sample_rate_hz
         return filled
 
     def _louder(self, samples: Samples) -> Samples:

@@ -12,8 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import psutil
-
 from apps.shared.errors import EngineError, MissingError
 from apps.shared.settings import PROJECT_DIR, Settings
 from apps.tts_worker.engines.espeak import plain
@@ -113,7 +111,7 @@ def _load(model: Path) -> "PiperVoice":
     PiperVoice.load would give the session every core, which with another busy process (a game) beside it
     is several times slower.
     """
-    onnxruntime, piper = import_module("onnxruntime"), import_module("piper")
+    onnxruntime, piper, psutil = map(import_module, ("onnxruntime", "piper", "psutil"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(1, (psutil.cpu_count(logical=False) or 1) - 1)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
