@@ -59,8 +59,8 @@ def _is_local_origin(origin: str | None) -> bool:
     """Programs send no Origin; browsers always do on websockets and on posts."""
     if origin is None:
         return True
-    parts = urlsplit(origin)
-    return parts.scheme == "http" and _is_local(parts.netloc)
+    scheme, _, host = origin.partition("://")
+    return scheme == "http" and _is_local(host)
 
 
 async def _refuse(scope: Scope, send: Send, status: HTTPStatus, code: str, reason: str) -> None:

@@ -16,12 +16,13 @@ from datetime import datetime
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from apps.orchestrator.access import Access
 from apps.orchestrator.bus import Bus
 from apps.orchestrator.conductor import Conductor
 from apps.orchestrator.folder import SHOW, only_one
-from apps.orchestrator.http_api import HttpApi, internal_error
+from apps.orchestrator.http_api import HttpApi, internal_error, refused
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
 from apps.orchestrator.turn import Limits
@@ -69,9 +70,12 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
 
 def build(conductor: Conductor, token: str) -> FastAPI:
     """The ASGI application over one conductor."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="AIVT")
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, title="AIVT", max_body_size=FRAME_LIMIT_BYTES
+    )
     app.include_router(Bus(conductor).routes)
     app.include_router(HttpApi(conductor).routes)
+    app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(Exception, internal_error)
     app.add_middleware(Access, token=token)
     return app
@@ -121,6 +125,7 @@ def _listener(port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # until then another program may bind the same port
     except OSError as error:
         listener.close()
         raise PortInUseError(

@@ -30,10 +30,10 @@ from apps.shared.messages import (
     Thought,
     Welcome,
 )
-from apps.shared.wire import Outbox, decode, encode
+from apps.shared.wire import REPLACED, Outbox, decode, encode
 
 HELLO_LIMIT_S = 5.0
-POLICY_VIOLATION, OLD_PROTOCOL, REPLACED, TRY_LATER = 1008, 4400, 4409, 1013
+POLICY_VIOLATION, TRY_LATER, OLD_PROTOCOL = 1008, 1013, 4400
 
 MAY_SEND: dict[str, tuple[type[Message], ...]] = {
     "policy": (Health, Persona, FirstToken, Decision, Piece, Thought, Stopped),
@@ -60,15 +60,16 @@ class Bus:
         try:
             hello = await asyncio.wait_for(_hello(socket), HELLO_LIMIT_S)
         except (TimeoutError, WebSocketDisconnect, BadMessageError) as error:
-            await _close(socket, POLICY_VIOLATION, f"a valid Hello has to come first ({error})")
+            what = str(error) or f"none came within {HELLO_LIMIT_S:.0f} s"
+            await _close(socket, POLICY_VIOLATION, f"a valid Hello has to come first ({what})")
             return
         if hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol}, this show speaks {PROTOCOL}: restart all"
             await _close(socket, OLD_PROTOCOL, reason)
             return
-        if (older := self._sockets.get(hello.module)) is not None:
+        older, self._sockets[hello.module] = self._sockets.get(hello.module), socket
+        if older is not None:
             await _close(older, REPLACED, "another process has joined under this name")
-        self._sockets[hello.module] = socket
         await self._work(socket, hello)
 
     async def _work(self, socket: WebSocket, hello: Hello) -> None:
@@ -81,7 +82,7 @@ class Bus:
 
         self._conductor.joined(hello.module, hello.pid, send)
         log.info("worker joined", of=hello.module, worker_pid=hello.pid)
-        writer = asyncio.create_task(_write(socket, outbox))
+        writer = asyncio.create_task(write_all(socket, outbox))
         try:
             await self._read(socket, hello.module, outbox)
         finally:
@@ -123,7 +124,7 @@ async def _hello(socket: WebSocket) -> Hello:
     return hello
 
 
-async def _write(socket: WebSocket, outbox: Outbox) -> None:
+async def write_all(socket: WebSocket, outbox: Outbox) -> None:
     """Write until the connection ends; a peer that does not read is closed."""
     try:
         while True:
@@ -135,5 +136,5 @@ async def _write(socket: WebSocket, outbox: Outbox) -> None:
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with contextlib.suppress(RuntimeError):  # it has closed by itself meanwhile
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it has closed by itself meanwhile
         await socket.close(code, reason[:120])  # a close frame holds 123 bytes

@@ -6,6 +6,7 @@ the voice in the same step in which it came in.
 
 import asyncio
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from apps.shared.messages import (
 WATCH_S = 0.5  # how often lights and the queue are looked over
 WORKER_AWAY_LIMIT_S = 30.0  # how long a line waits for a worker that is being restarted
 STYLE_LIMIT_S = 2.0
+JOURNAL_FIX = "Look at the disk of AIVT_DATA_DIR; the show goes on, what it misses is not written down."
 LATENCY_TURNS = 200  # the window of the percentiles in /status
 
 log = structlog.get_logger()
@@ -99,6 +101,7 @@ class Conductor:
         self._persona_news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
+        self._missing_since_s: float | None = None  # when she became unable to answer
         self._first_audio_ms: deque[float] = deque(maxlen=LATENCY_TURNS)
 
     # --- lines in ---
@@ -135,12 +138,15 @@ class Conductor:
         log.info("line dropped", turn_id=item.id, reason=reason)
         turn = t.Turn(item.id, item.user, item.text, item.lane, item.received_s, reason=reason)
         self._written(turn, None)
+        self._written(turn, "dropped")
         self._over(turn, "dropped")
 
     # --- workers ---
 
     def joined(self, module: str, pid: int, send: Send) -> None:
-        """Take a worker on."""
+        """Take a worker on; what another process of this name had begun is over."""
+        if module in self._peers:
+            self.left(module, "another process has joined under its name")
         self._peers[module] = send
         if module == "supervisor":
             self._tell_ready()
@@ -352,7 +358,8 @@ class Conductor:
     async def watch(self, pid: int) -> None:
         """Look over lights and queue, for ever."""
         while True:
-            changed = self.lights.itself(pid, self._journal.trouble)
+            trouble = self._journal.trouble
+            changed = self.lights.itself(pid, self._now_s(), trouble, JOURNAL_FIX if trouble else "")
             for module in self.lights.hung(self._now_s()):
                 self._incident(module, "hangs: no heartbeat")
                 self.apply(t.Gone(module, f"{module}_hung: no heartbeat from the {module} worker"))
@@ -363,11 +370,17 @@ class Conductor:
             await asyncio.sleep(WATCH_S)
 
     def _expire(self) -> None:
-        for item in self._inbox.expire(self._now_s()):
+        now_s = self._now_s()
+        for item in self._inbox.expire(now_s):
             self._drop(item, f"expired: it waited longer than {Inbox.EXPIRY_S:.0f} s")
-        if missing := self.lights.missing():
-            limit_s = 0.0 if self.lights.hopeless() else WORKER_AWAY_LIMIT_S
-            for item in self._inbox.expire(self._now_s(), limit_s):
+        if not (missing := self.lights.missing()):
+            self._missing_since_s = None
+            return
+        if self._missing_since_s is None:
+            self._missing_since_s = now_s
+        limit_s = 0.0 if self.lights.hopeless() else WORKER_AWAY_LIMIT_S
+        if now_s - self._missing_since_s >= limit_s:
+            for item in self._inbox.expire(now_s, limit_s):
                 self._drop(item, missing)
 
 
@@ -376,10 +389,7 @@ def _percentiles(values_ms: deque[float]) -> dict[str, float | int | None]:
     ranked = sorted(values_ms)
     if not ranked:
         return {"p50": None, "p95": None, "turns": 0}
-    rank = {
-        name: ranked[min(len(ranked) - 1, int(len(ranked) * share))]
-        for name, share in (("p50", 0.5), ("p95", 0.95))
-    }
+    rank = {name: ranked[math.ceil(len(ranked) * share) - 1] for name, share in (("p50", 0.5), ("p95", 0.95))}
     return {**rank, "turns": len(ranked)}
 
 

@@ -65,9 +65,12 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         raise AivtError(
             "wrong_token", "another show listens on this port", fix="Set AIVT_PORT or AIVT_DATA_DIR."
         )
+    if not isinstance(answer, dict):
+        raise AivtError("no_answer", "what listens on this port is not a show", fix="Set AIVT_PORT.")
     if response.status != http.client.OK:
         kind = SettingsError if response.status == http.client.BAD_REQUEST else AivtError
-        raise kind(answer["code"], answer.get("reason", answer["code"]), fix=answer.get("fix", ""))
+        code = answer.get("code", f"http_{response.status}")
+        raise kind(code, answer.get("reason", code), fix=answer.get("fix", ""))
     return answer
 
 

@@ -1,7 +1,6 @@
 """What is asked over HTTP: status, and the panel's buttons; and `WS /stream`, where it looks on."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -10,16 +9,14 @@ import msgspec
 from fastapi import APIRouter, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
-from starlette.websockets import WebSocketDisconnect
+from starlette.exceptions import HTTPException
 
 from apps.orchestrator import turn as t
 from apps.orchestrator.access import SUBPROTOCOL
+from apps.orchestrator.bus import write_all
 from apps.orchestrator.conductor import AwayError, Conductor, ControlEvent, UnknownNameError
 from apps.shared.errors import AivtError
-from apps.shared.messages import Snapshot
-from apps.shared.wire import encode
-
-BODY_LIMIT_BYTES = 1_000_000
+from apps.shared.messages import Error, Snapshot
 
 
 class Say(BaseModel):
@@ -109,15 +106,10 @@ class HttpApi:
         stream = self._conductor.stream
         outbox = stream.join(Snapshot(status=self._conductor.status()))
 
-        async def write() -> None:
-            with contextlib.suppress(ConnectionAbortedError, WebSocketDisconnect, RuntimeError):
-                while True:
-                    await socket.send_text(encode(await outbox.get()))
-
-        writer = asyncio.create_task(write())
+        writer = asyncio.create_task(write_all(socket, outbox))
         try:
             while (await socket.receive())["type"] == "websocket.receive":
-                await socket.send_text('{"type":"error","code":"read_only"}')
+                outbox.put(Error(code="read_only", reason="the stream takes no messages"))
         finally:
             writer.cancel()
             stream.leave(outbox)
@@ -129,6 +121,13 @@ def _json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 def _told(error: AivtError) -> dict[str, str]:
     return {"code": error.code, "reason": str(error), "fix": error.fix}
+
+
+async def refused(_request: Request, error: Exception) -> Response:
+    """Answer with a code also what the framework refuses: an unknown path, a body over the limit."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    return JSONResponse({"code": status.name.lower(), "reason": error.detail}, status, error.headers)
 
 
 async def internal_error(_request: Request, _error: Exception) -> Response:

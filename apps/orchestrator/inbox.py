@@ -7,6 +7,7 @@ from apps.shared.messages import Lane
 
 TEXT_LIMIT = 1000  # characters; Twitch itself allows 500
 USER_LIMIT = 50
+JOINERS = "\u200d\u200c\u200e\u200f"  # emoji and right-to-left names need them
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,10 @@ def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
     """Return one printable line of at most `limit` characters; "" when nothing is left.
 
     Control characters and lone surrogates would break terminals, logs and JSON further on.
-    Joiners and direction marks stay: emoji and right-to-left names need them.
     """
-    kept = "".join(
-        char if char.isprintable() or char in "\u200d\u200c\u200e\u200f" else " "
-        for char in text[: 4 * limit]
-    )
-    return " ".join(kept.split())[:limit].strip()
+    kept = "".join(char if char.isprintable() or char in JOINERS else " " for char in text[: 4 * limit])
+    line = " ".join(kept.split())[:limit].strip()
+    return line if line.strip(JOINERS) else ""
 
 
 class Inbox:

@@ -17,7 +17,7 @@ from apps.shared.errors import MissingError
 if TYPE_CHECKING:
     import sqlite_utils
 
-QUEUE_LIMIT = 2000  # rows, an hour of a busy show; a disk that is so far behind loses the newest, counted
+QUEUE_LIMIT = 2000  # rows, an hour of a busy show; a disk that is so far behind loses the newest
 CLOSING_LIMIT_S = 3.0
 STAGES = ("first_token", "first_sentence", "tts_first_chunk", "first_audio", "last_audio")
 
@@ -162,7 +162,7 @@ class Journal:
                 with connection:
                     write(db)
                 self.trouble = ""
-            except sqlite3.Error as error:  # a full disk, a locked or damaged file: the show goes on
+            except (sqlite3.Error, UnicodeError) as error:  # a full disk, a damaged file: the show goes on
                 self.trouble = f"journal_not_written: {error}"
                 log.error("journal row lost", reason=str(error))
         connection.close()

@@ -99,12 +99,12 @@ class Lights:
             light.fix = "It may be hung: look at its log, or restart it."
         return fallen
 
-    def itself(self, pid: int, reason: str = "", fix: str = "") -> bool:
+    def itself(self, pid: int, now_s: float, reason: str = "", fix: str = "") -> bool:
         """Set the orchestrator's own light; True when that changes it."""
         light = self._lights["orchestrator"]
         state: ModuleState = "degraded" if reason else "ok"
         changed = (light.state, light.reason) != (state, reason)
-        self._lights["orchestrator"] = Light(state, reason=reason, fix=fix, pid=pid, ready=True)
+        self._lights["orchestrator"] = Light(state, reason=reason, fix=fix, pid=pid, seen_s=now_s, ready=True)
         return changed
 
     def missing(self) -> str:
@@ -120,19 +120,17 @@ class Lights:
         return any(self._lights[module].given_up or self._lights[module].state == "off" for module in NEEDED)
 
     def status(self, now_s: float) -> dict[str, LightStatus]:
-        """All lights, for `GET /status`. The orchestrator's own has no age: it answers."""
+        """All lights, for `GET /status`; a light's age counts from the last sign of life."""
         return {module: self._shown(light, now_s) for module, light in self._lights.items()}
 
     @staticmethod
     def _shown(light: Light, now_s: float) -> LightStatus:
-        age_s = 0.0 if light.seen_s is None else round(now_s - light.seen_s, 1)
-        known = light.state not in {"off", "starting"} or light.joined
         return {
             "state": light.state,
             "engine": light.engine,
             "model": light.model,
             "reason": light.reason,
             "fix": light.fix,
-            "age_s": age_s if known else None,
+            "age_s": None if light.seen_s is None else round(now_s - light.seen_s, 1),
             "pid": light.pid,
         }

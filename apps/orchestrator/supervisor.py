@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -177,7 +177,7 @@ class Supervisor:
         """Pass on what the process prints, until it ends; return its exit code."""
         process = child.process
         assert process is not None and process.stdout is not None  # noqa: PT018
-        async for line in process.stdout:
+        async for line in _lines(process.stdout):
             text = line.decode("utf-8", "replace").rstrip()
             child.tail.append(text)
             if not text.startswith((ERROR, FIX)):  # its last words: told by us, with what follows from them
@@ -189,6 +189,18 @@ class Supervisor:
             if (child := self._children.get(name)) and child.process and child.process.returncode is None:
                 await _stop(child.process)
         log.info("show ended")
+
+
+async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Read lines; of one that is longer than LINE_LIMIT_BYTES, what came first is dropped."""
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

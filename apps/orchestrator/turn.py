@@ -259,14 +259,24 @@ def _heard_from(show: Show, event: WorkerMessage, now_s: float) -> Step:
     if turn is None or event.turn_id != turn.id:
         return show, []
     if turn.phase == "stopping":
-        if isinstance(event, Stopped | SpeechEnd):
-            cut = event.played if isinstance(event, Stopped) and event.index == turn.played else 0.0
-            return _end(show, replace(turn, part_heard=cut))
-        return show, []
+        return _stopping(show, turn, event)
     turn, actions = _advance(turn, event)
     if actions and isinstance(actions[-1], Ended):
         return _end(show, actions[-1].turn, actions[-1].outcome)
     return _rearmed(replace(show, turn=turn), now_s), actions
+
+
+def _stopping(show: Show, turn: Turn, event: WorkerMessage) -> Step:
+    """A cancelled turn only learns how much of it was heard."""
+    match event:
+        case PiecePlayed():  # it ended while the cancel was on its way
+            return replace(show, turn=replace(turn, played=turn.played + 1)), []
+        case Stopped():
+            cut = event.played if event.index == turn.played else 0.0
+            return _end(show, replace(turn, part_heard=cut))
+        case SpeechEnd():
+            return _end(show, turn)
+    return show, []
 
 
 def _advance(turn: Turn, event: WorkerMessage) -> tuple[Turn, list[Action]]:

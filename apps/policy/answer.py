@@ -13,8 +13,6 @@ from apps.policy.sentences import Cutter
 from apps.shared.errors import EngineError
 from apps.shared.messages import FirstToken, Message, Piece, Thought
 
-ATTEMPTS = 2  # the first, and one retry while nothing has been said
-
 log = structlog.get_logger()
 
 
@@ -39,25 +37,27 @@ class Answer:
     async def give(self, brain: Brain, prompt: Prompt, hiccup: str) -> EngineError | None:
         """Reply to the prompt; when the brain fails before a word was said, twice, say `hiccup` instead.
 
-        Returns the failure, if there was one, for the light. Cancelling aborts the generation at once.
+        Returns the failure that remains, for the light. Cancelling aborts the generation at once.
         """
-        trouble: EngineError | None = None
-        for _ in range(ATTEMPTS):
-            try:
-                await self._stream(brain, prompt)
-            except EngineError as error:
-                trouble = error
-                log.warning("brain failed", code=error.code, reason=str(error), spoken=self._pieces)
-                if error.retryable and not self._pieces:
-                    continue
-            break
+        trouble = await self._attempt(brain, prompt)
+        if trouble and trouble.retryable and not self._pieces:
+            trouble = await self._attempt(brain, prompt)
         if trouble and not self._pieces:
             self._release(hiccup)
         self._end(trouble)
         return trouble
 
+    async def _attempt(self, brain: Brain, prompt: Prompt) -> EngineError | None:
+        """Say a reply as far as it comes; return what it broke with."""
+        try:
+            await self._stream(brain, prompt)
+        except EngineError as error:
+            log.warning("brain failed", code=error.code, reason=str(error), spoken=self._pieces)
+            return error
+        return None
+
     async def _stream(self, brain: Brain, prompt: Prompt) -> None:
-        """One attempt. A broken stream's unfinished sentence is not said: half of one can mean anything."""
+        """A broken stream's unfinished sentence is not said: half of one can mean anything."""
         cutter = Cutter(cut=self._cut)
         async with contextlib.aclosing(brain.reply(prompt)) as tokens:
             async for token in tokens:

@@ -1,6 +1,7 @@
 """Which brain answers: the wanted one as soon as it is there, the scripted one until then."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -26,40 +27,40 @@ log = structlog.get_logger()
 
 
 class Brains:
-    """Holds the brain in use and the one that is wanted. Raises SettingsError for an unknown engine."""
+    """Holds the brain in use and the one that is wanted; `changed` is called when the light does.
 
-    def __init__(self, settings: Settings) -> None:
+    Raises SettingsError for an unknown engine, MissingError for one that cannot be imported.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[[], None]) -> None:
         name = "scripted" if settings.use_stub_policy else settings.policy_engine
         self._auto = name == "auto"
         self._wanted: Brain = engine_class("POLICY_ENGINE", AUTO if self._auto else name, KNOWN)(settings)
         self._fallback = Scripted(settings)
+        self._changed = changed
+        self._trouble: AivtError | None = None
+        self._in_trouble = asyncio.Event()
+        self._was_up = False  # the wanted brain has answered in this show
         self.current: Brain | None = None
         self.ready = asyncio.Event()
-        self._trouble: AivtError | None = None
-        self._wake = asyncio.Event()
 
     async def run(self, sample: Prompt) -> None:
         """Bring up the wanted brain, and again whenever it fails, for ever. `sample`: a likely prompt."""
         await self._fallback.start(sample)
-        starting = asyncio.create_task(self._start(sample))
+        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._wait_no_longer)
         try:
-            await asyncio.wait({starting}, timeout=PATIENCE_S)
-            self.current = self.current or self._fallback
-            self.ready.set()
-            await starting
             while True:
-                await self._wait_for_trouble()
                 await self._start(sample)
+                await self._in_trouble.wait()
+                await asyncio.sleep(PROBE_S)
         finally:
-            starting.cancel()
+            patience.cancel()
             await self._wanted.close()
             await self._fallback.close()
 
-    async def _wait_for_trouble(self) -> None:
-        if self._trouble is None:
-            self._wake.clear()
-            await self._wake.wait()
-        await asyncio.sleep(PROBE_S)
+    def _wait_no_longer(self) -> None:
+        if self.current is None:
+            self._use(self._fallback)
 
     async def _start(self, sample: Prompt) -> None:
         try:
@@ -73,20 +74,28 @@ class Brains:
             reason = f"{self._wanted.engine} did not start within {START_LIMIT_S:.0f} s"
             self._fall_back(AivtError("start_timeout", reason, fix="Choose a smaller POLICY_MODEL."))
         else:
-            if self._trouble is not None or self.current is not self._wanted:
-                log.info("brain in use", engine=self._wanted.engine, model=self._wanted.model)
-            self._trouble, self.current = None, self._wanted
+            self._trouble, self._was_up = None, True
+            self._in_trouble.clear()
+            self._use(self._wanted)
 
     def failed(self, error: AivtError) -> None:
         """A reply has failed: the scripted brain takes over until the wanted one starts again."""
         if self.current is self._wanted and self._wanted.engine != self._fallback.engine:
             self._fall_back(error)
-            self._wake.set()
 
     def _fall_back(self, error: AivtError) -> None:
         if str(error) != str(self._trouble):
             log.warning("scripted lines answer", code=error.code, reason=str(error), fix=error.fix)
-        self._trouble, self.current = error, self._fallback
+        self._trouble = error
+        self._in_trouble.set()
+        self._use(self._fallback)
+
+    def _use(self, brain: Brain) -> None:
+        if self.current is not brain:
+            log.info("brain in use", engine=brain.engine, model=brain.model)
+        self.current = brain
+        self.ready.set()
+        self._changed()
 
     def health(self) -> Health:
         """The light: which brain answers, and why it is not the wanted one."""
@@ -96,7 +105,7 @@ class Brains:
             return Health(state="starting", ready=False, engine=self._wanted.engine, reason=reason)
         if self._trouble is not None:
             return Health(
-                state="ok" if self._auto else "degraded",
+                state="ok" if self._auto and not self._was_up else "degraded",
                 ready=True,
                 engine=brain.engine,
                 model=brain.model,

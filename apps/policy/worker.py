@@ -9,11 +9,13 @@ import structlog
 
 from apps.policy import persona as personas
 from apps.policy.answer import Answer
+from apps.policy.brain import Brain
 from apps.policy.brains import Brains
 from apps.policy.prompt import Exchange, Line, Prompt, trimmed
 from apps.shared import speakable
 from apps.shared.client import Client
 from apps.shared.clock import now_s as shared_clock
+from apps.shared.errors import SettingsError
 from apps.shared.messages import (
     BusMessage,
     Cancel,
@@ -24,6 +26,7 @@ from apps.shared.messages import (
     SetStyle,
     Stopped,
     Think,
+    Thought,
 )
 from apps.shared.process import run_worker
 from apps.shared.settings import Settings
@@ -45,7 +48,7 @@ class Policy:
         self._send = send
         self._now_s = now_s
         self._persona = personas.load(settings.aivt_persona)
-        self._brains = Brains(settings)
+        self._brains = Brains(settings, lambda: send(self.health()))
         self._history: tuple[Exchange, ...] = ()
         self._lines: dict[str, Line] = {}  # of turns whose end is not known yet
         self._turn: tuple[str, asyncio.Task[None]] | None = None
@@ -84,10 +87,16 @@ class Policy:
             case Heard():
                 self._remember(message)
             case SetStyle(name=name):
-                self._persona = personas.load(name)
+                self._change_manner(name)
                 self._send(self._who())
             case _:
                 pass
+
+    def _change_manner(self, name: str) -> None:
+        try:
+            self._persona = personas.load(name)
+        except SettingsError as error:  # its file was edited since the names were told: she stays as she is
+            log.error("manner not changed", code=error.code, reason=str(error), fix=error.fix)
 
     def lost(self) -> None:
         """The orchestrator is gone, and with it whoever waited for the reply."""
@@ -98,23 +107,24 @@ class Policy:
     def _think(self, think: Think) -> None:
         if self._turn:  # the orchestrator has gone on without it
             self._turn[1].cancel()
+        if (brain := self._brains.current) is None:
+            reason = "not_ready: the brain is being loaded"
+            at_s = self._now_s()
+            self._send(Thought(turn_id=think.turn_id, pieces=0, outcome="failed", at_s=at_s, reason=reason))
+            return
         line = self._lines[think.turn_id] = Line(think.user, think.text, think.lane)
-        task = self._tasks.create_task(
-            self._answer(think.turn_id, Prompt(self._persona, self._history, line))
-        )
+        prompt = Prompt(self._persona, self._history, line)
+        task = self._tasks.create_task(self._answer(think.turn_id, brain, prompt))
         task.add_done_callback(lambda done: self._done(think.turn_id, done))
         self._turn = (think.turn_id, task)
 
-    async def _answer(self, turn_id: str, prompt: Prompt) -> None:
+    async def _answer(self, turn_id: str, brain: Brain, prompt: Prompt) -> None:
         structlog.contextvars.bind_contextvars(turn_id=turn_id)
-        brain = self._brains.current
-        assert brain is not None, "health says that it is not ready: no line is sent"
         answer = Answer(turn_id, self._settings.tts_cut, self._send, self._now_s)
         hiccups = self._persona.hiccups
         hiccup = hiccups[next(self._hiccups) % len(hiccups)]
         if trouble := await answer.give(brain, prompt, hiccup):
             self._brains.failed(trouble)
-            self._send(self.health())
 
     def _done(self, turn_id: str, task: asyncio.Task[None]) -> None:
         if self._turn and self._turn[0] == turn_id:

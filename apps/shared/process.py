@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from apps.shared import logs
 from apps.shared.client import Client, Worker
-from apps.shared.settings import Settings
+from apps.shared.settings import Settings, misspelled
 
 log = structlog.get_logger()
 
@@ -58,9 +59,6 @@ async def run_worker(worker: Worker, client: Client, work: Awaitable[None]) -> N
 
 def settings_and_logs(module: str) -> Settings:
     """Read the settings and set up logging: the first two things every process does."""
-    from apps.shared import logs  # noqa: PLC0415
-    from apps.shared.settings import misspelled  # noqa: PLC0415
-
     settings = Settings.load()
     logs.set_up(module, settings)
     for wrong, right in misspelled().items():

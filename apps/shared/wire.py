@@ -9,6 +9,7 @@ from apps.shared.errors import BadMessageError
 from apps.shared.messages import BusMessage, Cancel, Message
 
 FRAME_LIMIT_BYTES = 1_000_000
+REPLACED = 4409  # close code: another process has joined under this one's name
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[BusMessage] = msgspec.json.Decoder(BusMessage)

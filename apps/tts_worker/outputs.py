@@ -7,19 +7,17 @@
 import asyncio
 import contextlib
 import wave
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import structlog
 
-from apps.shared.errors import MissingError
+from apps.shared.errors import AivtError
 from apps.shared.settings import PROJECT_DIR
 from apps.tts_worker.playout import FRAME_S, Playout, Samples
-
-MONITOR_FRAMES = 25  # half a second between two devices' clocks, then the oldest frames go
+from apps.tts_worker.sound_card import SoundCard
 
 log = structlog.get_logger()
 Write = Callable[[str, Samples], None]  # (turn_id, frame)
@@ -27,6 +25,8 @@ Write = Callable[[str, Samples], None]  # (turn_id, frame)
 
 class Output(Protocol):
     """Draws frames from the playout while there are any."""
+
+    trouble: AivtError | None  # what is wrong although it plays
 
     def wake(self) -> None:
         """There is something to play. Called on the event loop."""
@@ -40,6 +40,8 @@ class Output(Protocol):
 
 class PacedOutput:
     """Plays in real time without a sound card; `write` may keep what is heard."""
+
+    trouble: AivtError | None = None
 
     def __init__(self, playout: Playout, now_s: Callable[[], float], write: Write | None = None) -> None:
         self._playout = playout
@@ -82,6 +84,8 @@ class PacedOutput:
 
 class Unpaced:
     """Draws whatever is there at once: for benchmarks, where the time to the first frame counts."""
+
+    trouble: AivtError | None = None
 
     def __init__(self, playout: Playout, now_s: Callable[[], float]) -> None:
         self._playout = playout
@@ -152,110 +156,6 @@ class Recorded(PacedOutput):
         self._folder.close(turn_id)
 
 
-class Device:
-    """A sound card, by PortAudio; an optional second one plays the same."""
-
-    def __init__(self, playout: Playout, now_s: Callable[[], float], name: str, monitor: str = "") -> None:
-        self._playout = playout
-        self._now_s = now_s
-        self._sounddevice = _portaudio()
-        self._copies: deque[Samples] = deque(maxlen=MONITOR_FRAMES)
-        self._main = self._stream("TTS_OUTPUT", name, self._on_frame)
-        self._monitor = self._stream("TTS_MONITOR", monitor, self._on_copy) if monitor else None
-        self._loop = asyncio.get_running_loop()
-        self._broken = asyncio.Event()
-
-    def wake(self) -> None:
-        """Nothing to do: the device asks by itself."""
-
-    def turn_over(self, turn_id: str) -> None:
-        """Nothing is kept."""
-
-    async def run(self) -> None:
-        """Play until the device is lost."""
-        streams = [stream for stream in (self._main, self._monitor) if stream]
-        try:
-            for stream in streams:
-                stream.start()
-            await self._broken.wait()
-            raise MissingError(
-                "sound_device_lost",
-                "the sound device has stopped",
-                fix="Plug it in again, then restart the voice.",
-            )
-        except self._sounddevice.PortAudioError as error:
-            raise _no_device("TTS_OUTPUT", str(error)) from error
-        finally:
-            for stream in streams:
-                stream.close(ignore_errors=True)
-
-    def _stream(self, setting: str, name: str, callback: Callable[..., None]) -> Any:
-        try:
-            return self._sounddevice.OutputStream(
-                device=self._device(name),
-                samplerate=self._playout.sample_rate_hz,
-                blocksize=self._playout.frame_samples,
-                channels=1,
-                dtype="int16",
-                latency="low",
-                callback=callback,
-                finished_callback=self._on_finished,
-            )
-        except (self._sounddevice.PortAudioError, ValueError) as error:
-            names = sorted({str(device["name"]) for device in self._outputs()})
-            raise _no_device(setting, f"{name or 'the default output'}: {error}", names) from error
-
-    def _device(self, name: str) -> int | str | None:
-        """Windows lists a device once per host API: take the default output's, else the first that has it."""
-        if not name:
-            return None
-        matching = [one for one in self._outputs() if name.lower() in one["name"].lower()]
-        apis = [one["hostapi"] for one in matching]
-        usual = self._sounddevice.query_devices(kind="output")["hostapi"]
-        api = usual if usual in apis else min(apis, default=usual)
-        same = [int(one["index"]) for one in matching if one["hostapi"] == api]
-        return same[0] if len(same) == 1 else name  # sounddevice takes "NAME, HOST API", and says what is amiss
-
-    def _outputs(self) -> list[Any]:
-        return [one for one in self._sounddevice.query_devices() if one["max_output_channels"] > 0]
-
-    def _on_frame(self, out: Samples, count: int, time: Any, _status: object) -> None:
-        """PortAudio's thread: fill the buffer that will be heard at `time.outputBufferDacTime`."""
-        delay_s = max(0.0, time.outputBufferDacTime - time.currentTime)
-        frame = self._playout.frame(count, self._now_s() + delay_s)
-        out[:, 0] = 0 if frame is None else frame
-        if self._monitor is not None:
-            self._copies.append(out[:, 0].copy())
-
-    def _on_copy(self, out: Samples, _count: int, _time: Any, _status: object) -> None:
-        out[:, 0] = self._copies.popleft() if self._copies else 0
-
-    def _on_finished(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: we stopped it ourselves
-            self._loop.call_soon_threadsafe(self._broken.set)
-
-
-def _portaudio() -> Any:
-    try:
-        import sounddevice  # noqa: PLC0415 - on Linux it raises without the system's PortAudio
-    except OSError as error:
-        raise MissingError(
-            "no_portaudio",
-            f"the sound library cannot be loaded: {error}",
-            fix="Install it (Debian, Ubuntu: sudo apt install libportaudio2), or set TTS_OUTPUT=none.",
-        ) from error
-    return sounddevice
-
-
-def _no_device(setting: str, reason: str, names: list[str] | None = None) -> MissingError:
-    choices = f" Devices: {', '.join(names)}." if names else ""
-    return MissingError(
-        "no_sound_device",
-        f"no sound output: {reason}",
-        fix=f"Set {setting} to part of a device's name, or to none.{choices}",
-    )
-
-
 def open_output(setting: str, monitor: str, playout: Playout, now_s: Callable[[], float]) -> Output:
     """Return the output that `TTS_OUTPUT` names. Raises MissingError for a device that is not there."""
     if setting == "none":
@@ -264,4 +164,4 @@ def open_output(setting: str, monitor: str, playout: Playout, now_s: Callable[[]
         return Unpaced(playout, now_s)
     if setting.startswith("dir:"):
         return Recorded(playout, now_s, PROJECT_DIR / Path(setting.removeprefix("dir:")).expanduser())
-    return Device(playout, now_s, setting, monitor)
+    return SoundCard(playout, now_s, setting, monitor)

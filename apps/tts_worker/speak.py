@@ -41,7 +41,7 @@ def speak(options: argparse.Namespace) -> None:
 
 
 def _write_wav(path: Path, pcm: bytes, sample_rate_hz: int) -> None:
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as opened, wave.open(opened, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate_hz)

@@ -136,9 +136,9 @@ class Speaker:
                 give(Chunk(known.pcm, known.phonemes))
             else:
                 self._voice.synthesize(text, give)
-        except EngineError as error:
-            turn.trouble = error
-            log.error("voice failed", turn_id=turn.id, code=error.code, reason=str(error))
+        except Exception as error:  # the thread's edge: else the executor keeps it, and the turn hangs
+            turn.trouble = error if isinstance(error, EngineError) else _crashed(self._voice, error)
+            log.error("voice failed", turn_id=turn.id, code=turn.trouble.code, exc_info=error)
         if turn.cancelled:
             return
         self._playout.complete(turn.id, index)
@@ -197,3 +197,11 @@ class Speaker:
                 fix=trouble.fix if trouble else "",
             )
         )
+
+
+def _crashed(voice: Voice, error: Exception) -> EngineError:
+    return EngineError(
+        "voice_crashed",
+        f"{voice.engine} failed: {type(error).__name__}: {error}",
+        fix="Choose another TTS_ENGINE, and report this with the log of the voice.",
+    )

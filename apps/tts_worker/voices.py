@@ -45,14 +45,17 @@ def load(settings: Settings, *, fall_back: bool) -> Loaded:
     Raises SettingsError for an unknown engine or voice, MissingError or EngineError for one that fails.
     """
     name = wanted(settings)
-    make: Callable[[Settings], Voice] = engine_class("TTS_ENGINE", name, KNOWN)
     try:
-        return Loaded(make(settings))
+        return Loaded(_make(name, settings))
     except SettingsError:
         raise
     except AivtError as error:
         if not fall_back or name == FALLBACK:
             raise
         log.warning("espeak speaks instead", code=error.code, reason=str(error), fix=error.fix)
-        instead: Voice = engine_class("TTS_ENGINE", FALLBACK, KNOWN)(settings)
-        return Loaded(instead, error)
+        return Loaded(_make(FALLBACK, settings), error)
+
+
+def _make(name: str, settings: Settings) -> Voice:
+    make: Callable[[Settings], Voice] = engine_class("TTS_ENGINE", name, KNOWN)
+    return make(settings)

@@ -88,7 +88,8 @@ class Tts:
         if self._speaker is None or self._loaded is None:
             return Health(state="starting", ready=False, reason="loading the voice")
         voice = self._loaded.voice
-        trouble = self._silent or self._loaded.trouble
+        output = self._speaker.output
+        trouble = self._silent or self._loaded.trouble or (output.trouble if output else None)
         return Health(
             state="down" if self._silent else "degraded" if trouble else "ok",
             ready=True,
@@ -128,6 +129,8 @@ class Tts:
         if self._playout:
             self._playout.gain = 0.0 if wish.muted else self._settings.tts_volume
             self._playout.held = wish.held
+        if self._speaker and self._speaker.output:
+            self._speaker.output.wake()
 
 
 async def run(settings: Settings, _options: argparse.Namespace) -> None:

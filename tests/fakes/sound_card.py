@@ -73,9 +73,7 @@ class Card:
             if channels > 0
         ]
         matches = [(index, name, full) for index, name, full in outputs if _in_order(device, full)]
-        exact = [
-            index for index, name, full in matches if device.lower() in {name.lower(), full.lower()}
-        ]
+        exact = [index for index, name, full in matches if device.lower() in {name.lower(), full.lower()}]
         if not matches:
             raise ValueError(f"No output device matching {device!r}")
         if len(matches) == 1:
@@ -119,7 +117,7 @@ class Stream:
             raise PortAudioError("Error starting stream: Device unavailable [PaErrorCode -9985]")
         self._thread.start()
 
-    def close(self, ignore_errors: bool = True) -> None:  # noqa: FBT001, FBT002 - sounddevice's own
+    def close(self, ignore_errors: bool = True) -> None:
         assert ignore_errors
         self.closed = True
         self.lose()

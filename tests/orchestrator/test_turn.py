@@ -144,6 +144,14 @@ def test_memory_keeps_only_what_was_heard():
     assert messages(actions) == [Heard(turn_id="t1", text="Hello there")]
 
 
+def test_a_piece_that_ends_while_the_skip_travels_was_heard():
+    """What the voice played before it read the cancel counts, and so does the part after it."""
+    show, _ = play(*SPEAKING, t.Stop("skip"))
+    show, _ = t.step(show, played(0), 101.0)
+    _, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0, index=1, played=0.5), 101.0)
+    assert messages(actions) == [Heard(turn_id="t1", text="Hello there Mika. How")]
+
+
 def test_a_hung_voice_does_not_hold_the_show_after_a_skip():
     """A voice that does not answer a cancel within its limit is not waited for."""
     show, _ = play(*SPEAKING, t.Stop("skip"), now_s=101.0)

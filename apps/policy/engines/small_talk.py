@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 READ_CHARS = 300  # what a line is about is clear by then, and 10,000 characters cost no more than these
 
 _FEW = r"((?!not|never|isnt|arent|dont)\w+ ){0,3}"  # at most three words between, none of them a denial
-_HER = "(you|youre|you are|you look|you sound|your|kitsu is|shes|such a|this bot|this stream)"
+_HER = r"(you|youre|you (are|look|sound)|your (so|such|\w+ (is|are))|kitsu is|shes|such a|this (bot|stream))"
 _ME = "(im|i am|i feel|feeling|i was|ive been)"
 _IS = "(is|are|was|were|do|does|did|can|could|will|would|should|have|has|had|am)"
 
@@ -50,7 +50,8 @@ PERSONAL = _table(
         """,
         "rude": rf"""
             {_HER} {_FEW}(bad|stupid|dumb|ugly|boring|annoying|cringe|trash|garbage|lame|terrible|worst)
-            {_HER} {_FEW}(sucks?|idiot|loser)|shut up|stfu|fuck (you|off)|hate you|go away|^cringe|^boring
+            {_HER} {_FEW}(sucks?|idiot|loser)|shut up|stfu|fuck (you|off)|go away|^cringe|^boring
+            (hate|hates|dont like|doesnt like|no one likes|nobody likes) (you|kitsu)
         """,
         "support": r"""
             raid(ing|ed|ers)?|resub\w*|subbed|subscribed|gift(ed|ing)?|gift subs?|new sub|followed
@@ -74,7 +75,7 @@ PERSONAL = _table(
         """,
         "how_are_you": r"""
             how (are|re) (you|ya)(?! (made|able|so|not|going|still|even|talking|speaking))
-            hows (it going|life|everything|your \w+|the \w+)|how is (it going|life|your (day|night|evening))
+            hows (it going|life|everything|your \w+)|how is (it going|life|your (day|night|evening))
             how have you been|how do you feel|hru|whats up|wassup|^sup
             you (ok|okay|alright)|are you (doing )?(ok|okay|happy|well|good)(?! at)
         """,
@@ -97,7 +98,7 @@ PERSONAL = _table(
         """,
         "compliment": rf"""
             {_HER} {_FEW}(cute|cutest|adorable|funny|sweet|amazing|awesome|great|best|pretty|smart|cool)
-            {_HER} {_FEW}(lovely|beautiful|good|wholesome|clever|nice|fun)
+            {_HER} {_FEW}(lovely|beautiful|good|wholesome|clever|nice|fun|fluffy|my favou?rite)
             (nice|cute|lovely|great|love your|love the|love this|like your) (\w+ )?(voice|stream|ears|tail)
             (nice|cute|lovely|great|love your|love the|love this|like your) (\w+ )?(laugh|model|avatar|vibes?)
             how (cute|sweet|adorable|lovely)|good (fox|girl|job|work)|so cute
@@ -147,13 +148,16 @@ BROAD = _table(
         "question_why": rf"(why|how come) {_IS}|why .*\?|^why|why\?",
         "question_when": rf"when {_IS}|whens|when .*\?|what time|when\?",
         "question_where": rf"where {_IS}|wheres|where .*\?|where\?",
-        "question_how": rf"how {_IS}|hows|how .*\?|^how (to|many|much)|how\?",
         "question_who": rf"who {_IS}|whos|who .*\?|who\?",
-        "question_what": rf"(what|which) {_IS}|whats|(what|which) .*\?|what\?",
+        "question_what": rf"""
+            (what|which) {_IS}|whats|(what|which) .*\?|what\?|how (many|much|old|far|long|often|big) .*
+        """,
+        "question_how": rf"how {_IS}|hows|how .*\?|^how to|how\?",
         "question_yes_no": rf"^((hi|hey|yo|so|ok|kitsu),? )*{_IS} (you|i|it|we|they|this|that|the)|\w.*\?",
         "cheer": r"""
             ggs?|wp|pog\w*|w|lets go+|lfg|hype|win|wins|won|winning|victory|clutch|epic|nice|wow|woah|insane
-            goated|congrats|congratulations|yay|woo|woohoo|well played|cool|awesome|amazing
+            goated|congrats|congratulations|promotion|promoted|graduated|i passed|got the job|yay
+            woo|woohoo|well played|cool|awesome|amazing
         """,
         "oof": "f|rip|oof|sadge|unlucky|nt|nice try|ouch|feelsbadman",
         "agree": """

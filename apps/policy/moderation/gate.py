@@ -9,6 +9,8 @@ import unicodedata
 from apps.shared.messages import Approved, Decision, fingerprint
 from apps.shared.speakable import speakable
 
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # of Unicode's bidi algorithm
+
 
 class Gate:
     """Decides on one piece of text after the other, in one turn."""
@@ -40,8 +42,10 @@ class Gate:
 
 
 def _printable(text: str) -> str:
-    """The text on one line, without what would disturb a caption: controls, lone surrogates, unassigned."""
-    kept = "".join(
-        char if unicodedata.category(char) not in {"Cc", "Cs", "Cn", "Co"} else " " for char in text
-    )
-    return " ".join(kept.split())
+    """The text on one line, without what would disturb a caption."""
+    return " ".join("".join(" " if _disturbs(char) else char for char in text).split())
+
+
+def _disturbs(char: str) -> bool:
+    """Controls, lone surrogates, unassigned, private use; and what turns the text after it around."""
+    return unicodedata.category(char) in {"Cc", "Cs", "Cn", "Co"} or char in _TURNING

@@ -1,0 +1,301 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from apps.policy import persona as personas
+from apps.policy.worker import Policy
+from apps.shared.errors import EngineError, SettingsError
+from apps.shared.messages import (
+    Cancel,
+    Health,
+    Heard,
+    Persona,
+    Piece,
+    SetStyle,
+    Stopped,
+    Think,
+    Thought,
+)
+from apps.shared.settings import Settings
+from tests.fakes.ollama import FakeOllama, Fault
+
+HICCUPS = personas.load("kitsu").hiccups
+virtual = pytest.mark.looptime
+
+
+class Worker(Policy):
+    """The policy worker, with what it has sent."""
+
+    def __init__(self, **values):
+        self.sent = []
+        self._thought = asyncio.Event()
+        super().__init__(Settings(_env_file=None, **values), self._keep, asyncio.get_running_loop().time)
+
+    def _keep(self, message):
+        self.sent.append(message)
+        if isinstance(message, Thought):
+            self._thought.set()
+
+    @property
+    def brain(self):
+        return self._brains._wanted
+
+    async def answer(self, text="hi", turn_id="a"):
+        """Have a line answered to its end; return what she would say and the end of the thought."""
+        self._thought.clear()
+        self.receive(think(text, turn_id))
+        await self._thought.wait()
+        return self.texts(turn_id), self.of(Thought, turn_id)[0]
+
+    def of(self, kind, turn_id):
+        return [message for message in self.sent if isinstance(message, kind) and message.turn_id == turn_id]
+
+    def texts(self, turn_id="a"):
+        return [piece.approved.text for piece in self.of(Piece, turn_id)]
+
+
+def think(text="hi", turn_id="a"):
+    return Think(turn_id=turn_id, user="Bob", text=text, lane="chat")
+
+
+@pytest.fixture
+async def start():
+    """Start policy workers whose brain is up, or has been found missing; the arguments are settings."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**values):
+            worker = Worker(**{"policy_engine": "tests.fakes.brain:FakeBrain", **values})
+            task = asyncio.create_task(worker.run())
+            stack.push_async_callback(asyncio.wait, {task})
+            stack.callback(task.cancel)
+            async with asyncio.timeout(5):
+                while worker.health().state == "starting":
+                    await asyncio.sleep(0.005)
+            return worker
+
+        yield make
+
+
+# --- with a brain that does as it is told ---
+
+
+@virtual
+async def test_a_line_is_answered(start):
+    """The brain is shown who said what, and its sentences come back approved."""
+    worker = await start()
+    worker.brain.replies.append(["Hello Bob. ", "How are you?"])
+    texts, thought = await worker.answer("good morning")
+    assert texts == ["Hello Bob.", "How are you?"]
+    assert (thought.outcome, thought.pieces, thought.reason) == ("whole", 2, "")
+    line = worker.brain.prompts[0].line
+    assert (line.user, line.text, line.lane) == ("Bob", "good morning", "chat")
+
+
+@virtual
+async def test_who_she_is_is_told_on_joining(start):
+    """The orchestrator learns her name, her manner and which there are."""
+    worker = await start(aivt_persona="kitsu")
+    assert list(worker.joined()) == [Persona(id="kitsu", style="kitsu", styles=tuple(personas.names()))]
+
+
+@virtual
+@pytest.mark.parametrize("wait_s", [0.0, 1.0], ids=["before it began", "in mid-reply"])
+async def test_a_cancelled_turn_stops(start, wait_s):
+    """Its generation is aborted, `Stopped` answers, and nothing of it follows."""
+    worker = await start()
+    worker.brain.replies.append(["Hello Bob. ", 5.0, "Never said. "])
+    worker.receive(think())
+    if wait_s:
+        await asyncio.sleep(wait_s)
+    worker.receive(Cancel(turn_id="a"))
+    await asyncio.sleep(60)
+    assert isinstance(worker.sent[-1], Stopped)
+    assert worker.texts() == (["Hello Bob."] if wait_s else [])
+    assert worker.of(Thought, "a") == []
+    assert worker.brain.closed_replies == len(worker.brain.prompts)
+
+
+@virtual
+async def test_a_cancel_of_another_turn(start):
+    """A late cancel does nothing to the turn under way."""
+    worker = await start()
+    worker.brain.replies.append(["Hello ", 1.0, "Bob. "])
+    worker.receive(think())
+    worker.receive(Cancel(turn_id="z"))
+    await asyncio.sleep(5)
+    assert worker.texts() == ["Hello Bob."]
+
+
+@virtual
+async def test_a_new_turn_ends_the_older(start):
+    """The orchestrator has gone on without it: it is aborted, and a cancel means the new one."""
+    worker = await start()
+    worker.brain.replies.extend([["One ", 5.0, "two. "], ["Three. ", 5.0, "Four. "]])
+    worker.receive(think("first"))
+    await asyncio.sleep(1)
+    worker.receive(think("second", "b"))
+    await asyncio.sleep(1)
+    assert [len(worker.of(Stopped, turn_id)) for turn_id in "ab"] == [1, 0]
+    worker.receive(Cancel(turn_id="b"))
+    await asyncio.sleep(60)
+    assert [worker.texts(turn_id) for turn_id in "ab"] == [[], ["Three."]]
+    assert [len(worker.of(Stopped, turn_id)) for turn_id in "ab"] == [1, 1]
+
+
+@virtual
+async def test_losing_the_orchestrator(start):
+    """Nobody waits for the reply: it is aborted, its line forgotten; the next line is answered."""
+    worker = await start()
+    worker.brain.replies.append(["One ", 5.0, "two. "])
+    worker.receive(think())
+    await asyncio.sleep(1)
+    worker.lost()
+    worker.receive(Heard(turn_id="a", text="One"))
+    assert (await worker.answer("still there?", "b"))[0] == ["All right."]
+    assert worker.texts() == []
+    assert worker.brain.prompts[1].history == ()
+
+
+@virtual
+async def test_she_remembers_what_was_heard(start):
+    """History has each line with what was out of the answer to it; what nobody heard was never said."""
+    worker = await start()
+    for turn_id, heard in (("a", "All right."), ("b", ""), ("c", "All")):
+        await worker.answer(f"line {turn_id}", turn_id)
+        worker.receive(Heard(turn_id=turn_id, text=heard))
+        worker.receive(Heard(turn_id=turn_id, text="twice"))
+    worker.receive(Heard(turn_id="z", text="of a turn that she does not know"))
+    await worker.answer("line d", "d")
+    history = worker.brain.prompts[-1].history
+    assert [(each.line.text, each.reply) for each in history] == [("line a", "All right."), ("line c", "All")]
+
+
+@virtual
+async def test_another_manner(start):
+    """A change of style is answered, and shows in the next prompt; she keeps her name and her history."""
+    worker = await start()
+    await worker.answer()
+    worker.receive(Heard(turn_id="a", text="All right."))
+    worker.receive(SetStyle(name="cozy"))
+    assert worker.sent[-1] == Persona(id="kitsu", style="cozy", styles=tuple(personas.names()))
+    await worker.answer("and now?", "b")
+    prompt = worker.brain.prompts[-1]
+    assert (prompt.persona.id, len(prompt.history)) == ("cozy", 1)
+
+
+@virtual
+@pytest.mark.parametrize("text", ["", "name = 'half a file"], ids=["empty", "broken"])
+async def test_a_manner_whose_file_is_broken(start, monkeypatch, tmp_path, text):
+    """A file that was spoiled in mid-show is refused: she stays as she is, says so, and lives."""
+    worker = await start()
+    (tmp_path / "cozy.toml").write_text(text)
+    monkeypatch.setattr(personas, "FOLDER", tmp_path)
+    worker.receive(SetStyle(name="cozy"))
+    assert isinstance(worker.sent[-1], Persona)
+    assert worker.sent[-1].style == "kitsu"
+    assert (await worker.answer())[0] == ["All right."]
+
+
+async def test_an_unknown_persona():
+    """AIVT_PERSONA is checked before anything else, and the error names those there are."""
+    with pytest.raises(SettingsError, match="AIVT_PERSONA") as caught:
+        Worker(aivt_persona="nobody")
+    assert "kitsu" in caught.value.fix
+
+
+@virtual
+async def test_a_failure_shows_at_once(start):
+    """The safe line is spoken, another one each time; the light changes with it, not a heartbeat later."""
+    worker = await start()
+    worker.brain.replies.append([EngineError("broke", "it broke", fix="Mend it.")])
+    texts, thought = await worker.answer()
+    assert texts == [HICCUPS[0]]
+    assert (thought.reason, thought.fix) == ("broke: it broke", "Mend it.")
+    await asyncio.sleep(0)
+    *_, health = (message for message in worker.sent if isinstance(message, Health))
+    assert (health.state, health.engine) == ("degraded", "scripted")
+    await asyncio.sleep(30)
+    worker.brain.replies.append([EngineError("broke", "it broke")])
+    assert (await worker.answer(turn_id="b"))[0] == [HICCUPS[1]]
+
+
+# --- with Ollama ---
+
+
+FIRST = "Oh, hello there."
+OLLAMA = {"policy_engine": "ollama", "policy_model": "kitsu"}
+
+
+@pytest.fixture
+async def ollama():
+    async with FakeOllama(reply=[f"{FIRST} And ", "more."]) as fake:
+        yield fake
+
+
+@pytest.mark.parametrize(
+    ("engine", "state"), [("auto", "ok"), ("ollama", "degraded")], ids=["auto", "explicit"]
+)
+@pytest.mark.parametrize("trouble", ["down", "not pulled"])
+async def test_ollama_is_not_there(start, ollama, engine, state, trouble):
+    """Scripted lines answer, and the light says what is missing and the command that mends it."""
+    if trouble == "down":
+        await ollama.stop()
+    values = {**OLLAMA, "policy_engine": engine, "ollama_host": ollama.url}
+    worker = await start(**values | ({} if trouble == "down" else {"policy_model": "qwen3:8b"}))
+    health = worker.health()
+    assert (health.state, health.ready, health.engine) == (state, True, "scripted")
+    assert ("no answer from" if trouble == "down" else "no model qwen3:8b") in health.reason
+    assert ("ollama serve" if trouble == "down" else "ollama pull qwen3:8b") in health.fix
+    texts, thought = await worker.answer("good morning")
+    assert texts
+    assert (thought.outcome, thought.reason) == ("whole", "")
+
+
+@pytest.mark.parametrize(
+    ("faults", "limits", "texts", "reason"),
+    [
+        pytest.param([], {}, [FIRST, "And more."], "", id="nothing"),
+        pytest.param([Fault.NO_DONE], {}, [FIRST, "And"], "", id="no done"),
+        pytest.param([Fault.ERROR_LINE], {}, [FIRST], "stream_error", id="error in mid-stream"),
+        pytest.param([Fault.DROPPED], {}, [FIRST], "stream_error", id="connection breaks"),
+        pytest.param([Fault.GARBAGE], {}, [FIRST], "garbage", id="garbage"),
+        pytest.param([Fault.HALF_LINE], {}, [FIRST], "garbage", id="half a line"),
+        pytest.param(
+            [Fault.SILENT_MIDWAY], {"policy_stall_s": 0.05}, [FIRST], "stalled", id="silence in mid-stream"
+        ),
+        pytest.param([Fault.HTTP_500], {}, [FIRST, "And more."], "", id="error, once"),
+        pytest.param([Fault.HTTP_500] * 2, {}, [HICCUPS[0]], "http_500", id="error, twice"),
+        pytest.param(
+            [Fault.SILENT_START] * 2,
+            {"policy_first_token_s": 0.05},
+            [HICCUPS[0]],
+            "first_token_timeout",
+            id="no first token",
+        ),
+    ],
+)
+async def test_ollama_goes_wrong(start, ollama, faults, limits, texts, reason):
+    """Whole sentences are spoken, half ones are not, a safe line instead of nothing; the light follows."""
+    worker = await start(**OLLAMA, **limits, ollama_host=ollama.url)
+    ollama.faults.extend(faults)
+    said, thought = await worker.answer()
+    assert said == texts
+    assert (thought.outcome, thought.reason.split(":")[0]) == ("whole", reason)
+    assert bool(thought.fix) == bool(reason)
+    await asyncio.sleep(0)
+    assert worker.health().state == ("degraded" if reason else "ok")
+
+
+async def test_a_cancel_reaches_ollama(start, ollama):
+    """Cancelling a turn ends the generation in the server, which would be busy with it otherwise."""
+    ollama.tokens_per_s = 0.001
+    worker = await start(**OLLAMA, ollama_host=ollama.url)
+    worker.receive(think())
+    async with asyncio.timeout(5):
+        while not worker.texts():
+            await asyncio.sleep(0.005)
+        worker.receive(Cancel(turn_id="a"))
+        await ollama.idle()
+    assert len(ollama.generations) == 2  # the warm-up's, and this one
+    assert ollama.generations[-1].ended == "aborted"

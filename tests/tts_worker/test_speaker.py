@@ -1,0 +1,299 @@
+import asyncio
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apps.shared.errors import EngineError
+from apps.shared.messages import (
+    Approved,
+    Mouth,
+    PiecePlayed,
+    PieceReady,
+    PieceStarted,
+    Speak,
+    SpeechEnd,
+    Stopped,
+    fingerprint,
+)
+from apps.tts_worker.cache import AudioCache
+from apps.tts_worker.playout import Playout
+from apps.tts_worker.speaker import Speaker
+from apps.tts_worker.voice import Chunk, Phoneme
+
+RATE_HZ = 1000
+FRAME = 20
+WORD_S = 0.1
+
+
+class Later(Executor):
+    """Work is done when the test says so, and not before."""
+
+    def __init__(self):
+        self.work = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.work.append(lambda: fn(*args, **kwargs))
+        return Future()
+
+    def do(self):
+        """Do all that waits."""
+        while self.work:
+            self.work.pop(0)()
+
+
+class Counting:
+    """A voice: 100 samples a word, all of them the number of the call; what a test hangs in comes between."""
+
+    engine, voice, settings, sample_rate_hz = "counting", "one", "", RATE_HZ
+
+    def __init__(self):
+        self.texts = []
+        self.wanted = []  # what `give` returned
+        self.between = lambda: None
+
+    def synthesize(self, text, give):
+        self.texts.append(text)
+        for number, _ in enumerate(text.split()):
+            if number:
+                self.between()
+            pcm = np.full(100, len(self.texts), "<i2").tobytes()
+            self.wanted.append(give(Chunk(pcm, (Phoneme("a", number * WORD_S),))))
+            if not self.wanted[-1]:
+                return
+
+    def close(self):
+        """Nothing to free."""
+
+
+class Booth:
+    """A speaker with all that it needs; sound is drawn by hand."""
+
+    def __init__(self, folder):
+        self.now_s = 10.0
+        self.sent: list[Any] = []
+        self.wakes = 0
+        self.over = []
+        self.thread, self.voice = Later(), Counting()
+        self.playout = Playout(RATE_HZ, self.marked)
+        self.speaker = Speaker(
+            self.voice,
+            AudioCache(folder, 1_000_000),
+            self.playout,
+            self.sent.append,
+            lambda: self.now_s,
+            self.thread,
+        )
+        self.speaker.output = self
+
+    def marked(self, mark):
+        self.speaker.marked(mark)
+
+    def wake(self):
+        self.wakes += 1
+
+    def turn_over(self, turn_id):
+        self.over.append(turn_id)
+
+    async def run(self):
+        """The test draws."""
+
+    async def say(self, *texts, turn_id="a", finish=True):
+        """Speak the pieces and synthesise them."""
+        for index, text in enumerate(texts):
+            self.speaker.speak(speak(text, turn_id, index))
+        if finish:
+            self.speaker.finish(turn_id)
+        await self.synthesised()
+
+    async def synthesised(self):
+        self.thread.do()
+        await asyncio.sleep(0)  # what the synthesis thread told the loop
+
+    def heard(self):
+        """Draw to the end; which calls of the voice are heard."""
+        sound = []
+        while (frame := self.playout.frame(FRAME, self.now_s)) is not None:
+            sound += [int(value) for value in frame if value]
+            self.now_s += FRAME / RATE_HZ
+        return list(dict.fromkeys(sound))
+
+    def of(self, *kinds, turn_id="a"):
+        """What was sent of a turn, by kind."""
+        return [message for message in self.sent if isinstance(message, kinds) and message.turn_id == turn_id]
+
+
+def speak(text, turn_id="a", index=0):
+    approved = Approved(
+        text=text, spoken=text, decision_id=f"{turn_id}.{index}", sha256=fingerprint(text, text)
+    )
+    return Speak(turn_id=turn_id, index=index, approved=approved)
+
+
+@pytest.fixture
+async def booth(tmp_path):
+    return Booth(tmp_path)
+
+
+async def test_a_turn_from_first_to_last_message(booth):
+    """Pieces are heard in order, each with its messages, and the end comes when the last one is over."""
+    await booth.say("one", "two words")
+    assert booth.of(SpeechEnd) == []
+    assert booth.wakes
+    assert booth.heard() == [1, 2]
+    for index, length_ms in enumerate((100, 200)):
+        own = [type(message) for message in booth.sent if getattr(message, "index", None) == index]
+        assert own == [PieceReady, Mouth, PieceStarted, PiecePlayed]
+        assert booth.of(PiecePlayed)[index].audio_ms == length_ms
+        assert booth.of(Mouth)[index].visemes[-1].t == length_ms / 1000
+    first, second = booth.of(PieceStarted)
+    assert (first.at_s, second.at_s) == pytest.approx((10.0, 10.1))
+    end = booth.sent[-1]
+    assert isinstance(end, SpeechEnd)
+    assert end.at_s == pytest.approx(10.3)
+    assert (end.reason, booth.over) == ("", ["a"])
+
+
+@pytest.mark.parametrize("changed", ["text", "spoken"])
+async def test_text_that_was_changed_is_refused(booth, changed):
+    """What is not what the gate approved is neither synthesised nor waited for."""
+    good = speak("fine")
+    other = {"text": good.approved.text, "spoken": good.approved.spoken, changed: "forged"}
+    forged = Approved(**other, decision_id="a.0", sha256=good.approved.sha256)
+    booth.speaker.speak(Speak(turn_id="a", index=0, approved=forged))
+    await booth.say("fine")
+    booth.heard()
+    assert booth.voice.texts == ["fine"]
+    assert len(booth.of(SpeechEnd)) == 1
+
+
+async def test_a_cancel_is_silence(booth):
+    """After a cancel nothing sounds; the answer says where she was, and nothing of the turn follows it."""
+    await booth.say("one two three", "four")
+    for _ in range(5):
+        booth.playout.frame(FRAME, booth.now_s)
+        booth.now_s += FRAME / RATE_HZ
+    booth.now_s -= 0.015  # into the last frame that is on its way out
+    booth.speaker.cancel("a")
+    assert booth.heard() == []
+    stopped = booth.sent[-1]
+    assert isinstance(stopped, Stopped)
+    assert stopped.index == 0
+    assert stopped.played == pytest.approx(1 / 3)
+    assert stopped.at_s == pytest.approx(10.1)
+    assert booth.over == ["a"]
+    await booth.synthesised()
+    assert booth.sent[-1] is stopped
+
+
+async def test_a_cancel_in_mid_synthesis(booth):
+    """A voice that goes on giving is told to stop; none of it is heard or kept, no other piece begun."""
+    booth.voice.between = lambda: booth.speaker.cancel("a")
+    await booth.say("one two three", "four", finish=False)
+    assert booth.voice.wanted == [True, False]
+    assert booth.voice.texts == ["one two three"]
+    assert booth.heard() == []
+    assert [type(message) for message in booth.sent] == [Stopped]
+    booth.voice.between = lambda: None
+    await booth.say("one two three", turn_id="b")
+    assert not booth.of(PieceReady, turn_id="b")[0].cached
+
+
+async def test_cancelling_a_turn_that_is_not_there(booth):
+    """A cancel is always answered, and does nothing to another turn."""
+    await booth.say("one")
+    booth.speaker.cancel("z")
+    stopped = booth.of(Stopped, turn_id="z")
+    assert [(each.index, each.played) for each in stopped] == [(-1, 0)]
+    assert booth.heard() == [1]
+
+
+async def test_a_new_turn_ends_the_older(booth):
+    """There is one turn at a time: the first piece of another one silences what was there."""
+    await booth.say("one two", finish=False)
+    booth.playout.frame(FRAME, booth.now_s)
+    await booth.say("three", turn_id="b")
+    assert booth.heard() == [2]
+    assert len(booth.of(Stopped)) == 1
+    assert len(booth.of(SpeechEnd, turn_id="b")) == 1
+    assert not booth.of(SpeechEnd)
+
+
+async def test_the_end_waits_for_the_finish(booth):
+    """All is played, but more may come: the turn stays open until it is said to be whole."""
+    await booth.say("one", finish=False)
+    assert booth.heard() == [1]
+    assert (booth.of(SpeechEnd), booth.over) == ([], [])
+    booth.now_s = 20.0
+    booth.speaker.finish("a")
+    assert [end.at_s for end in booth.of(SpeechEnd)] == pytest.approx([10.1])
+
+
+async def test_finishing_a_turn_without_pieces(booth):
+    """A turn of which nothing was to be said ends at once."""
+    booth.speaker.finish("a")
+    assert booth.sent == [SpeechEnd(turn_id="a", at_s=10.0)]
+
+
+async def test_a_turn_without_sound_ends(booth):
+    """Pieces in which the voice finds nothing to say are passed over, and the output is woken for it."""
+    await booth.say("", "")
+    assert booth.wakes
+    assert booth.heard() == []
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == [0, 0]
+    assert not booth.of(PieceReady, PieceStarted)
+    assert len(booth.of(SpeechEnd)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "fix"),
+    [
+        (EngineError("broken", "the voice broke", fix="Mend it."), "broken: the voice broke", "Mend it."),
+        (ValueError("smoke"), "voice_crashed: counting failed: ValueError: smoke", "TTS_ENGINE"),
+    ],
+)
+async def test_a_voice_that_fails(booth, error, reason, fix):
+    """What it said is heard, later pieces too; then the turn ends with the reason, and nothing is kept."""
+    errors = [error]
+
+    def fail():
+        if errors:
+            raise errors.pop()
+
+    booth.voice.between = fail
+    await booth.say("one two", "three")
+    assert booth.heard() == [1, 2]
+    (end,) = booth.of(SpeechEnd)
+    assert end.reason == reason
+    assert fix in end.fix
+    await booth.say("one two", turn_id="b")
+    assert not booth.of(PieceReady, turn_id="b")[0].cached
+    booth.heard()
+    assert booth.of(SpeechEnd, turn_id="b")[0].reason == ""
+
+
+async def test_what_was_said_before_needs_no_synthesis(booth):
+    """The second time a text comes from the cache: marked so, with the same sound and the same mouth."""
+    await booth.say("one two")
+    assert booth.heard() == [1]
+    await booth.say("one two", turn_id="b")
+    assert booth.heard() == [1]
+    assert len(booth.voice.texts) == 1
+    assert [ready.cached for turn_id in "ab" for ready in booth.of(PieceReady, turn_id=turn_id)] == [
+        False,
+        True,
+    ]
+    assert booth.of(Mouth)[0].visemes == booth.of(Mouth, turn_id="b")[0].visemes
+    assert booth.of(PiecePlayed)[0].audio_ms == booth.of(PiecePlayed, turn_id="b")[0].audio_ms
+
+
+async def test_stopping(booth):
+    """Whatever is being said is cancelled, once; without a turn nothing is answered."""
+    booth.speaker.stop()
+    assert booth.sent == []
+    await booth.say("one")
+    booth.speaker.stop()
+    booth.speaker.stop()
+    assert len(booth.of(Stopped)) == 1
+    assert booth.heard() == []
