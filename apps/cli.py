@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -18,6 +19,8 @@ PROCESSES = {  # name -> the module whose `run(settings, options)` is the proces
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code (see apps.shared.errors)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # her emoji, on a terminal or a pipe that has none
     options = parser().parse_args(arguments)
     if options.command is None:
         parser().print_help()
@@ -67,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("-o", "--output", required=True, metavar="OUT.wav")
     speak.add_argument("--visemes", metavar="OUT.json", help="write the mouth shapes too")
 
-    test = commands.add_parser("test", help="check the code and run the whole test suite")
+    # With "-" as a prefix, argparse would take pytest's options for unknown ones of its own.
+    test = commands.add_parser(
+        "test", help="check the code and run the whole test suite", prefix_chars="+", add_help=False
+    )
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="passed to pytest")
 
     bench = commands.add_parser("bench", help="measure this computer and this version")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -28,20 +29,22 @@ def test_each_command_leads_to_its_app(monkeypatch, line, module, function):
     """What the function returns is the exit code, None is 0; nothing else is imported."""
     imported = []
 
-    def import_module(name):
+    def remember(name):
         imported.append(name)
         return SimpleNamespace(**{function: lambda options: None if line == "up" else 7})
 
-    monkeypatch.setattr(cli, "import_module", import_module)
+    monkeypatch.setattr(cli, "import_module", remember)
     assert cli.main(line.split()) == (0 if line == "up" else 7)
     assert imported == [module]
 
 
-@pytest.mark.parametrize("module", [*cli.PROCESSES.values(), "apps.orchestrator.supervisor", "apps.tts_worker.speak"])
+@pytest.mark.parametrize(
+    "module", [*cli.PROCESSES.values(), "apps.orchestrator.supervisor", "apps.tts_worker.speak"]
+)
 def test_what_the_command_line_names_is_there(module):
     """Import strings are not checked by any type checker."""
     names = {"apps.orchestrator.supervisor": "up", "apps.tts_worker.speak": "speak"}
-    assert callable(getattr(cli.import_module(module), names.get(module, "run")))
+    assert callable(getattr(import_module(module), names.get(module, "run")))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,9 @@ def test_a_wrong_command_line_ends_with_2(line, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("names", ["tts", "tts,policy", " tts , policy ,", *(set(MODULES) - {"orchestrator"})])
+@pytest.mark.parametrize(
+    "names", ["tts", "tts,policy", " tts , policy ,", *(set(MODULES) - {"orchestrator"})]
+)
 def test_any_module_may_be_left_out(names):
     """Also one that is not built yet: a script that leaves it out goes on working when it is."""
     chosen = cli.parser().parse_args(["up", "--without", names]).without

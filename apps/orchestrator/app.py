@@ -7,6 +7,7 @@ bus, http_api  ->  conductor  ->  turn (pure)
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -90,7 +91,13 @@ class Server(uvicorn.Server):
         yield
 
 
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Pass over what uvicorn says of each websocket that Access refuses before the upgrade, as it should."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
 async def _serve(app: FastAPI, listener: socket.socket, before_end: Callable[[], None]) -> None:
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     server = Server(
         uvicorn.Config(
             app,

@@ -70,7 +70,8 @@ class Bus:
         older, self._sockets[hello.module] = self._sockets.get(hello.module), socket
         if older is not None:
             await _close(older, REPLACED, "another process has joined under this name")
-        await self._work(socket, hello)
+        with contextlib.suppress(WebSocketDisconnect):  # it has gone before it was welcomed
+            await self._work(socket, hello)
 
     async def _work(self, socket: WebSocket, hello: Hello) -> None:
         await socket.send_text(encode(Welcome(show_id=self._conductor.show_id)))

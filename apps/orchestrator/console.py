@@ -69,8 +69,8 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         raise AivtError("no_answer", "what listens on this port is not a show", fix="Set AIVT_PORT.")
     if response.status != http.client.OK:
         kind = SettingsError if response.status == http.client.BAD_REQUEST else AivtError
-        code = answer.get("code", f"http_{response.status}")
-        raise kind(code, answer.get("reason", code), fix=answer.get("fix", ""))
+        code = str(answer.get("code", f"http_{response.status}"))
+        raise kind(code, str(answer.get("reason", code)), fix=str(answer.get("fix", "")))
     return answer
 
 

@@ -1,5 +1,6 @@
 """One reply, from the question to the last approved piece."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Literal
@@ -66,6 +67,7 @@ class Answer:
                     self._send(FirstToken(turn_id=self._turn_id, at_s=self._now_s()))
                 for piece in cutter.feed(token):
                     self._release(piece)
+                    await asyncio.sleep(0)  # a model that writes in bursts must not keep it from leaving
         for piece in cutter.close():
             self._release(piece)
 

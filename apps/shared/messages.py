@@ -324,4 +324,4 @@ BusMessage = (
     | SetStyle
     | Persona
 )
-StreamMessage = Snapshot | TurnState | Caption | Mouth | PieceStarted | PiecePlayed
+StreamMessage = Snapshot | TurnState | Caption | Mouth | PieceStarted | PiecePlayed | Error

@@ -29,7 +29,7 @@ class SoundCard:
         self._sounddevice = _portaudio()
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._frames = 0
+        self._frames = self._frames_copied = 0  # callbacks so far, of either device
         self._copies: deque[Samples] = deque(maxlen=MONITOR_FRAMES)
         self.trouble: AivtError | None = None
         self._main = self._stream("TTS_OUTPUT", name, self._on_frame, self._on_finished)
@@ -50,11 +50,7 @@ class SoundCard:
             for stream in (self._main, self._monitor):
                 if stream:
                     stream.close(ignore_errors=True)
-        raise MissingError(
-            "sound_device_lost",
-            "the sound device has stopped",
-            fix="Plug it in again, then start the show again.",
-        )
+        raise _lost("the sound device")
 
     def _start(self) -> None:
         try:
@@ -69,15 +65,17 @@ class SoundCard:
 
     async def _until_lost(self) -> None:
         """Wait for the end of the stream, or for callbacks that no longer come."""
-        seen = -1
+        seen = seen_copied = -1
         while seen != self._frames and not self._ended.is_set():
-            seen = self._frames
+            if self._monitor and not self.trouble and seen_copied == self._frames_copied:
+                self._without_second(_lost("the second sound device (TTS_MONITOR)"))
+            seen, seen_copied = self._frames, self._frames_copied
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), WATCH_S)
 
     def _second(self, name: str) -> Any:
         try:
-            return self._stream("TTS_MONITOR", name, self._on_copy, lambda: None)
+            return self._stream("TTS_MONITOR", name, self._on_copy)
         except MissingError as error:
             self._without_second(error)
             return None
@@ -87,7 +85,11 @@ class SoundCard:
         self.trouble = error
 
     def _stream(
-        self, setting: str, name: str, callback: Callable[..., None], finished: Callable[[], None]
+        self,
+        setting: str,
+        name: str,
+        callback: Callable[..., None],
+        finished: Callable[[], None] | None = None,
     ) -> Any:
         try:
             device = self._device(name)
@@ -139,6 +141,7 @@ class SoundCard:
 
     def _on_copy(self, out: Samples, _count: int, _time: Any, _status: object) -> None:
         out[:, 0] = self._copies.popleft() if self._copies else 0
+        self._frames_copied += 1
 
     def _on_finished(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: we stopped it ourselves
@@ -155,6 +158,12 @@ def _portaudio() -> Any:
             fix="Install it (Debian, Ubuntu: sudo apt install libportaudio2), or set TTS_OUTPUT=none.",
         ) from error
     return sounddevice
+
+
+def _lost(which: str) -> MissingError:
+    return MissingError(
+        "sound_device_lost", f"{which} has stopped", fix="Plug it in again, then start the show again."
+    )
 
 
 def _no_device(setting: str, reason: str, names: list[str] | None = None) -> MissingError:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -50,8 +51,11 @@ class Tts:
         loaded = await loop.run_in_executor(self._thread, lambda: voices.load(settings, fall_back=True))
         self._loaded = loaded
 
+        own_thread = threading.get_ident()
+
         def marked(mark: Mark) -> None:  # called on whichever thread draws the sound
-            loop.call_soon_threadsafe(speaker.marked, mark)
+            here = threading.get_ident() == own_thread
+            (loop.call_soon if here else loop.call_soon_threadsafe)(speaker.marked, mark)
 
         playout = self._playout = Playout(loaded.voice.sample_rate_hz, marked)
         cache = AudioCache(settings.aivt_data_dir / "cache" / "speech", settings.tts_cache_mb * 1_000_000)

@@ -1,12 +1,13 @@
 """A strict stand-in for the `sounddevice` module: it refuses what PortAudio refuses, in its words.
 
-Its matching of names is that of sounddevice 0.5. A stream's thread calls back only when the test says
+Its signatures and its matching of names are those of sounddevice 0.5. A stream's thread calls back only when the test says
 `play`, so that nothing depends on how fast the machine is.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,20 +16,31 @@ import numpy.typing as npt
 
 STALE = 7777  # what a buffer holds before the callback: old sound, which must not be heard again
 LATENCY_S = 0.05
+MIXER_HZ = 48_000  # of WASAPI's shared mode: whoever has another rate must ask for a conversion
 
 
 class PortAudioError(Exception):
     """As sounddevice's own."""
 
 
+@dataclass(frozen=True)
+class WasapiSettings:
+    """As sounddevice's own."""
+
+    exclusive: bool = False
+    auto_convert: bool = False
+    explicit_sample_format: bool = False
+
+
 class Card:
     """Stands for the whole module: put it into `sys.modules["sounddevice"]`.
 
     devices: (name, host API, output channels); the first one with outputs is the default.
-    rates: sample rates that the devices take.
+    rates: sample rates that the devices take, but for those of WASAPI.
     """
 
     PortAudioError = PortAudioError
+    WasapiSettings = WasapiSettings
 
     def __init__(
         self,
@@ -38,15 +50,31 @@ class Card:
         self.devices = tuple(devices)
         self.rates = frozenset(rates)
         self.streams: list[Stream] = []
-        self.starts = True  # False: another program has the device for itself
+        self.taken: set[str] = set()  # devices that another program has for itself: they do not start
 
-    def query_devices(self, *, kind: str = "") -> Any:
-        apis = list(dict.fromkeys(api for _, api, _ in self.devices))
-        listed = [
-            {"name": name, "index": index, "hostapi": apis.index(api), "max_output_channels": channels}
-            for index, (name, api, channels) in enumerate(self.devices)
-        ]
-        return listed[self.found(None)] if kind == "output" else listed
+    def query_devices(self, device: str | int | None = None, kind: str | None = None) -> Any:
+        """Every device; a single one when it or its kind is given."""
+        assert kind in {"output", None}  # it has no inputs
+        if device is None and kind is None:
+            return [self.query_devices(index) for index in range(len(self.devices))]
+        index = self.found(device, kind)
+        if index not in range(len(self.devices)):
+            raise PortAudioError(f"Error querying device {index}")
+        name, api, channels = self.devices[index]
+        if kind and channels < 1:
+            raise ValueError(f"Not an output device: {name!r}")
+        hostapi = self._apis().index(api)
+        return {"name": name, "index": index, "hostapi": hostapi, "max_output_channels": channels}
+
+    def query_hostapis(self, index: int | None = None) -> Any:
+        """Every host API; a single one when its index is given."""
+        apis = self._apis()
+        if index is None:
+            return tuple(self.query_hostapis(each) for each in range(len(apis)))
+        if index not in range(len(apis)):
+            raise PortAudioError(f"Error querying host API {index}")
+        ours = [each for each, (_, api, _) in enumerate(self.devices) if api == apis[index]]
+        return {"name": apis[index], "devices": ours}
 
     def OutputStream(self, **options: Any) -> "Stream":  # noqa: N802 - sounddevice's own name
         stream = Stream(self, **options)
@@ -58,29 +86,49 @@ class Card:
         for stream in self.streams:
             stream.close()
 
-    def found(self, device: str | int | None) -> int:
-        """The index of a device, as sounddevice finds it."""
+    def found(self, device: str | int | None, kind: str | None = "output") -> int:
+        """The index of a device, as sounddevice finds it; numbers are not looked up."""
         if device is None:
             usable = [index for index, (_, _, channels) in enumerate(self.devices) if channels > 0]
-            if not usable:
-                raise PortAudioError("Error querying device -1")
-            return usable[0]
+            return usable[0] if usable else -1
         if isinstance(device, int):
             return device
-        outputs = [
+        named = [
             (index, name, f"{name}, {api}")
             for index, (name, api, channels) in enumerate(self.devices)
-            if channels > 0
+            if channels > 0 or not kind
         ]
-        matches = [(index, name, full) for index, name, full in outputs if _in_order(device, full)]
+        matches = [(index, name, full) for index, name, full in named if _in_order(device, full)]
         exact = [index for index, name, full in matches if device.lower() in {name.lower(), full.lower()}]
         if not matches:
-            raise ValueError(f"No output device matching {device!r}")
+            raise ValueError(f"No {kind or 'input/output'} device matching {device!r}")
         if len(matches) == 1:
             return matches[0][0]
         if len(exact) == 1:
             return exact[0]
-        raise ValueError(f"Multiple output devices found for {device!r}")
+        raise ValueError(f"Multiple {kind or 'input/output'} devices found for {device!r}")
+
+    def refusal(
+        self,
+        device: str | int | None,
+        samplerate: float,
+        channels: int,
+        extra_settings: WasapiSettings | None,
+    ) -> str:
+        """Why PortAudio does not open such a stream, in its order; "" when it does."""
+        info = self.query_devices(self.found(device))
+        wasapi = "WASAPI" in self.query_hostapis(info["hostapi"])["name"]
+        if extra_settings and not wasapi:
+            return "Incompatible host API specific stream info [PaErrorCode -9984]"
+        if channels > info["max_output_channels"]:
+            return "Invalid number of channels [PaErrorCode -9998]"
+        converted = bool(extra_settings and extra_settings.auto_convert and not extra_settings.exclusive)
+        if not converted and samplerate not in ({MIXER_HZ} if wasapi else self.rates):
+            return "Invalid sample rate [PaErrorCode -9997]"
+        return ""
+
+    def _apis(self) -> list[str]:
+        return list(dict.fromkeys(api for _, api, _ in self.devices))
 
 
 class Stream:
@@ -96,14 +144,14 @@ class Stream:
         channels: int,
         dtype: str,
         latency: str,
+        extra_settings: WasapiSettings | None = None,
         callback: Callable[..., None],
-        finished_callback: Callable[[], None],
+        finished_callback: Callable[[], None] | None = None,
     ) -> None:
-        self.device = card.devices[card.found(device)]
-        if samplerate not in card.rates:
-            raise PortAudioError("Error opening OutputStream: Invalid sample rate [PaErrorCode -9997]")
+        if refusal := card.refusal(device, samplerate, channels, extra_settings):
+            raise PortAudioError(f"Error opening OutputStream: {refusal}")
         assert latency in {"low", "high"}
-        assert channels <= self.device[2]
+        self.device = card.devices[card.found(device)]
         self._card = card
         self._shape, self._dtype = (blocksize, channels), dtype
         self._callback, self._finished = callback, finished_callback
@@ -113,7 +161,7 @@ class Stream:
         self.closed = False
 
     def start(self) -> None:
-        if not self._card.starts:
+        if self.device[0] in self._card.taken:
             raise PortAudioError("Error starting stream: Device unavailable [PaErrorCode -9985]")
         self._thread.start()
 
@@ -143,7 +191,8 @@ class Stream:
             except Exception as error:  # noqa: BLE001 - the test is to see it
                 self._given.put(error)
                 break
-        self._finished()
+        if self._finished:
+            self._finished()
 
     def _frame(self) -> npt.NDArray[np.int16]:
         out = np.full(self._shape, STALE, self._dtype)

@@ -128,12 +128,12 @@ class Peer:
     async def receive_json(self) -> Any:
         return json.loads(await self.socket.recv())
 
-    async def closed(self) -> tuple[int | None, str | None]:
+    async def closed(self) -> tuple[int | None, str]:
         """Read to the end; return the code and the reason of the close."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.socket.recv()
-        return self.socket.close_code, self.socket.close_reason
+        return self.socket.close_code, self.socket.close_reason or ""
 
 
 def decided(turn_id: str, text: str, action: Any = "allow") -> tuple[Decision, Piece]:

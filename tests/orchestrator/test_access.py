@@ -47,7 +47,9 @@ async def test_the_token_opens_the_door(show, authorization, status):
     assert await answer(show, "/status", {"Authorization": authorization}) == status
 
 
-@pytest.mark.parametrize("path", ["/status", "/status?token={token}", "/", "/nowhere", "/health/", "/health/x"])
+@pytest.mark.parametrize(
+    "path", ["/status", "/status?token={token}", "/", "/nowhere", "/health/", "/health/x"]
+)
 async def test_without_the_token_there_is_nothing_to_see(show, path):
     """Not even which paths there are; and the full token does not open from a query."""
     assert await answer(show, path.format(token=show.token), {}) == 401

@@ -105,7 +105,9 @@ async def beat(led, seconds: float, *modules: str) -> None:
 # --- lines ---
 
 
-@pytest.mark.parametrize(("user", "seen"), [("mika", "mika"), ("", "viewer"), ("\x00", "viewer"), ("x" * 99, "x" * 50)])
+@pytest.mark.parametrize(
+    ("user", "seen"), [("mika", "mika"), ("", "viewer"), ("\x00", "viewer"), ("x" * 99, "x" * 50)]
+)
 async def test_a_line_is_taken_up_at_once(user, seen):
     """Policy is asked in the same step; the name is cleaned like the text."""
     async with with_both() as on_air:
@@ -124,7 +126,7 @@ async def test_nothing_is_no_line():
 
 
 async def test_a_dropped_line_is_written_down_as_dropped():
-    """Of a full queue as of any other reason: no row is left open, as if she had been killed in the middle."""
+    """Whatever the reason: no row is left open, as if she had been killed in the middle of it."""
     async with with_both() as on_air:
         lines = [on_air.say(f"line {number}") for number in range(Inbox.LIMIT + 2)]
         assert (await lines[-1]).outcome == "dropped"
@@ -158,7 +160,9 @@ async def test_nobody_waits_for_a_worker_that_was_given_up():
     async with with_both() as on_air:
         on_air.join("supervisor")
         on_air.conductor.left("tts", "its connection has ended")
-        on_air.conductor.receive("supervisor", Process(module="tts", state="down", reason="given up: no voice"))
+        on_air.conductor.receive(
+            "supervisor", Process(module="tts", state="down", reason="given up: no voice")
+        )
         result = await asyncio.wait_for(on_air.say(), 2)
         assert (result.outcome, result.reason) == ("dropped", "tts_down: given up: no voice")
 
@@ -244,7 +248,7 @@ async def test_the_supervisor_is_told_once_she_can_speak():
 
 
 async def test_a_worker_that_hangs_fails_its_turn():
-    """Three seconds without a heartbeat and the turn is over, with the reason; when it wakes up, it goes on."""
+    """Three seconds without a heartbeat end the turn, with the reason; when it wakes up, it goes on."""
     async with with_both() as on_air:
         line = on_air.say()
         await beat(on_air, 5, "tts")
@@ -331,7 +335,12 @@ async def test_a_style_that_cannot_be_had_says_why():
 
 @pytest.mark.parametrize(
     ("values_ms", "p50", "p95"),
-    [([], None, None), ([7.0], 7.0, 7.0), ([3.0, 1.0, 2.0], 2.0, 3.0), ([float(n) for n in range(1, 101)], 50.0, 95.0)],
+    [
+        ([], None, None),
+        ([7.0], 7.0, 7.0),
+        ([3.0, 1.0, 2.0], 2.0, 3.0),
+        ([float(n) for n in range(1, 101)], 50.0, 95.0),
+    ],
 )
 async def test_latency_is_given_by_rank(values_ms, p50, p95):
     """The nearest-rank percentiles: the smallest value that so many per cent do not exceed."""

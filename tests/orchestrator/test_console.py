@@ -5,6 +5,7 @@ import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Literal
 
 import pytest
 import structlog
@@ -40,7 +41,7 @@ async def answer(policy, voice, reply: str, *, blocked: bool = False) -> Think:
     """Play both workers for one line."""
     think = await policy.receive()
     assert isinstance(think, Think)
-    outcome = "blocked" if blocked else "whole"
+    outcome: Literal["blocked", "whole"] = "blocked" if blocked else "whole"
     await policy.send(
         *decided(think.turn_id, reply),
         Thought(turn_id=think.turn_id, pieces=1, outcome=outcome, at_s=0.0, reason="rule" if blocked else ""),
@@ -144,7 +145,7 @@ def test_another_program_on_the_port_is_no_fault_of_ours(settings, status, body)
     """Whatever it answers, it is one error with a reason."""
 
     class Stranger(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+        def do_GET(self) -> None:
             if body is not None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

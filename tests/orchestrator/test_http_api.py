@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import aiohttp
 import pytest
@@ -35,7 +36,7 @@ async def http(show):
         yield session
 
 
-async def posted(http, path: str, body: object = None) -> tuple[int, dict]:
+async def posted(http, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
     """Post JSON, or raw text; return the status and the answer."""
     data = body if isinstance(body, str | bytes) else json.dumps(body)
     async with http.post(path, data=data) as response:
@@ -183,7 +184,12 @@ async def test_a_body_of_more_than_the_limit_is_refused(show, http):
 
 @pytest.mark.parametrize(
     ("text", "seen"),
-    [("a" * 10_000, "a" * 1000), ("🦊🦊🦊", "🦊🦊🦊"), ("שלום לכולם", "שלום לכולם"), ("a\x00b\x1b[2J", "a b [2J")],
+    [
+        ("a" * 10_000, "a" * 1000),
+        ("🦊🦊🦊", "🦊🦊🦊"),
+        ("שלום לכולם", "שלום לכולם"),
+        ("a\x00b\x1b[2J", "a b [2J"),
+    ],
     ids=["10,000 characters", "emoji", "right to left", "controls"],
 )
 async def test_odd_texts_reach_her_as_one_clean_line(show, http, text, seen):

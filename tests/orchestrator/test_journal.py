@@ -144,7 +144,7 @@ def test_a_damaged_file_is_named_with_the_fix(path, damage):
         path.mkdir()
     else:
         path.write_bytes(b"this is not a database, whatever its name says" * 100)
-    with pytest.raises(MissingError, match="journal.db cannot be used") as caught:
+    with pytest.raises(MissingError, match="cannot be used") as caught:
         Journal(path, "show", NOON)
     assert caught.value.fix.startswith("Move journal.db away")
 
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_named_with_the_fix(path, damage):
 
 
 def test_trouble_with_the_disk_is_told_and_passes(path, journal):
-    """A row that cannot be written is lost, the show goes on, and the next one that can be ends the trouble."""
+    """A row that cannot be written is lost, the show goes on, and the next that can be ends the trouble."""
     full = "CREATE TRIGGER full BEFORE INSERT ON incidents BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
     until(lambda: read(path, "SELECT id FROM shows"))
     change(path, full)
@@ -181,8 +181,8 @@ def test_a_disk_that_does_not_keep_up_delays_nobody(path, monkeypatch):
     journal = Journal(path, "show", NOON)
     until(lambda: read(path, "SELECT id FROM shows"))
     slow = threading.Event()
-    journal._put(lambda db: slow.wait())
-    until(lambda: journal._rows.empty())
+    journal._put(lambda _: slow.wait())
+    until(journal._rows.empty)
     for number in range(3):
         journal.incident({"at": NOON, "module": "tts", "what": str(number)})
     assert journal.trouble.startswith("journal_behind:")

@@ -24,7 +24,7 @@ def test_each_module_has_a_light_from_the_start():
         "orchestrator": ("starting", "has not joined yet"),
         "policy": ("starting", "has not joined yet"),
         "tts": ("off", "left out with --without"),
-        **{module: ("off", "not in this version") for module in ("asr", "twitch", "obs", "vts")},
+        **dict.fromkeys(("asr", "twitch", "obs", "vts"), ("off", "not in this version")),
     }
     assert {light["age_s"] for light in shown.values()} == {None}
 
@@ -73,6 +73,7 @@ def test_who_is_silent_hangs_and_may_wake_up():
     assert not lights.hopeless()
     assert lights.health("tts", WELL, 104.0)
     assert lights.missing() == ""
+    assert lights.hung(104.1 + SILENT_S) == ["policy", "tts"]
 
 
 @pytest.mark.parametrize(("state", "hopeless"), [("starting", False), ("down", True)])

@@ -52,7 +52,7 @@ def test_a_data_folder_that_cannot_be_used_is_named(tmp_path, settings, in_the_w
     obstacle = tmp_path / in_the_way
     obstacle.parent.mkdir(parents=True, exist_ok=True)
     obstacle.write_text("")
-    with pytest.raises(MissingError, match="the data folder .* cannot be used") as caught:
+    with pytest.raises(MissingError, match=r"the data folder .* cannot be used") as caught:
         make_token(settings)
     assert "AIVT_DATA_DIR" in caught.value.fix
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from itertools import pairwise
 
 import pytest
 import structlog
@@ -105,7 +106,7 @@ async def test_a_worker_rejoins_a_restarted_orchestrator(show):
 
 
 async def test_a_worker_may_come_first(tmp_path, monkeypatch):
-    """Processes start in any order: a worker without an orchestrator waits, and says so once, not at each try."""
+    """A worker without an orchestrator waits for it, and says so once, not at each try."""
     monkeypatch.setattr(client_module, "SAY_AFTER_S", 0.0)
     settings = Settings(_env_file=None, aivt_data_dir=tmp_path, aivt_port=0)
     tries = []
@@ -138,7 +139,7 @@ async def test_the_retries_back_off(tmp_path, monkeypatch):
     settings = Settings(_env_file=None, aivt_data_dir=tmp_path, aivt_port=1)
     async with running(settings, Voice()):
         await asyncio.sleep(60)
-    gaps = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert gaps[0] == pytest.approx(FIRST_RETRY_S, rel=0.21)
     assert gaps[1] == pytest.approx(2 * FIRST_RETRY_S, rel=0.21)
     assert all(gap == pytest.approx(LAST_RETRY_S, rel=0.21) for gap in gaps[6:])

@@ -50,7 +50,7 @@ def test_the_fix_lists_the_engines_there_are():
 @pytest.mark.parametrize("value", ["heavy", "not_installed_either:Voice"])
 def test_a_missing_library_is_named(value):
     """An engine whose library is not there says which, and leaves the choice of another."""
-    with pytest.raises(MissingError, match="not_installed|a_library_that") as caught:
+    with pytest.raises(MissingError, match="cannot be imported") as caught:
         engine_class("TTS_ENGINE", value, KNOWN)
     assert caught.value.exit_code == 3
     assert "choose another TTS_ENGINE" in caught.value.fix

@@ -43,7 +43,7 @@ def test_the_file_may_come_from_notepad(env_file, encoding):
 def test_a_file_that_is_not_utf_8_says_so(env_file):
     """What PowerShell's `>` writes is UTF-16; the fix is to save it as UTF-8."""
     env_file.write_text("AIVT_PERSONA=cozy\n", encoding="utf-16")
-    with pytest.raises(SettingsError, match=".env is not UTF-8") as caught:
+    with pytest.raises(SettingsError, match="is not UTF-8") as caught:
         Settings.load()
     assert "UTF-8" in caught.value.fix
 

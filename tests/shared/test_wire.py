@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from apps.shared.errors import BadMessageError
-from apps.shared.messages import Cancel, Finish, Health, Hello, Message, Output, Speak, fingerprint
-from apps.shared.messages import Approved
+from apps.shared.messages import Approved, Cancel, Finish, Health, Hello, Message, Output, Speak, fingerprint
 from apps.shared.wire import Outbox, decode
 
 HEALTH = Health(state="ok", ready=True)

@@ -1,6 +1,9 @@
-"""Voices to test with; the Piper one is real to piper and onnxruntime, but its sound is noise."""
+"""Voices and sound cards to test with; the Piper voice is real to its libraries, but its sound is noise."""
 
+import asyncio
+import contextlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
 from apps.shared.settings import Settings
 from apps.tts_worker.voice import Chunk, Voice
+from tests.fakes.sound_card import Card
+from tests.tts_worker.player import Player
 
 FRAMES_PER_ID = 4
 HOP_LENGTH = 256
@@ -40,6 +45,28 @@ def spoken():
         return chunks
 
     return speak
+
+
+@pytest.fixture
+async def player():
+    """Make players, and stop them at the end; the argument makes the output."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(output):
+            player = Player(output)
+            stack.push_async_callback(asyncio.wait, {player.task})
+            stack.callback(player.task.cancel)
+            return player
+
+        yield make
+
+
+@pytest.fixture
+def card(monkeypatch):
+    card = Card()
+    monkeypatch.setitem(sys.modules, "sounddevice", card)
+    yield card
+    card.close()
 
 
 @pytest.fixture

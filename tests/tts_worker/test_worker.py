@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import sys
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from apps.shared.messages import (
     fingerprint,
 )
 from apps.tts_worker.worker import Tts
-from tests.fakes.sound_card import Card
 from tests.shows.stage import Inline
 
 pytestmark = pytest.mark.looptime
@@ -49,14 +47,6 @@ async def start(make_settings):
             return tts, sent, task
 
         yield make
-
-
-@pytest.fixture
-def card(monkeypatch):
-    card = Card()
-    monkeypatch.setitem(sys.modules, "sounddevice", card)
-    yield card
-    card.close()
 
 
 async def ready(tts):
@@ -171,6 +161,20 @@ async def test_a_device_lost_in_mid_turn(start, card):
     assert "stopped" in tts.health().reason
     (played,) = of(sent, PiecePlayed)
     assert of(sent, SpeechEnd)[0].at_s == pytest.approx(lost_s + played.audio_ms / 1000 - 0.1, abs=0.02)
+
+
+async def test_without_the_second_device_she_is_heard(start, card):
+    """The light is yellow with the fix, and the first device plays on."""
+    tts, sent, _ = start(tts_output="speakers", tts_monitor="nowhere")
+    await ready(tts)
+    health = tts.health()
+    assert (health.state, health.ready, health.engine) == ("degraded", True, "tone")
+    assert "nowhere" in health.reason
+    assert health.fix == "Set TTS_MONITOR to part of a device's name, or to none. Devices: Cable, Speakers."
+    assert sent == [health]
+    tts.receive(speak("hello"))
+    await asyncio.sleep(0.01)
+    assert card.streams[0].play(20).any()
 
 
 async def test_a_missing_voice_is_replaced(start):

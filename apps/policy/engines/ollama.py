@@ -123,22 +123,22 @@ class Ollama:
             ) from error
 
     async def _reply(self, prompt: Prompt, *, first_token_s: float) -> AsyncGenerator[str, None]:
-        """Put a deadline on every wait for a piece."""
+        """Put a deadline on every wait for a piece; it stands still while the caller has one."""
         loop = asyncio.get_running_loop()
-        quiet_until, late = loop.time() + first_token_s, _too_slow(first_token_s)
-        ends_at = quiet_until + REPLY_LIMIT_S
-        async with aclosing(self._pieces(prompt)) as pieces:
-            while True:
-                try:
-                    async with asyncio.timeout_at(min(quiet_until, ends_at)):
-                        piece = await anext(pieces, None)
-                except TimeoutError as error:
-                    raise (late if quiet_until < ends_at else _too_long()) from error
-                if piece is None:
-                    return
-                yield piece
-                stall_s = self._settings.policy_stall_s
-                quiet_until, late = loop.time() + stall_s, _stalled(stall_s)
+        stall_s = self._settings.policy_stall_s
+        ends_at = loop.time() + first_token_s + REPLY_LIMIT_S
+        begun = False
+        try:
+            async with asyncio.timeout(first_token_s) as deadline, aclosing(self._pieces(prompt)) as pieces:
+                async for piece in pieces:
+                    begun = True
+                    deadline.reschedule(None)
+                    yield piece
+                    deadline.reschedule(min(loop.time() + stall_s, ends_at))
+        except TimeoutError as error:
+            if loop.time() >= ends_at:
+                raise _too_long() from error
+            raise (_stalled(stall_s) if begun else _too_slow(first_token_s)) from error
 
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Stream the text of one request. Ending this generator closes its connection, which aborts it."""
