@@ -48,11 +48,10 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
         port = listener.getsockname()[1]
         publish_port(settings, port)
         started = datetime.now().astimezone()
-        journal = Journal(
-            settings.aivt_data_dir / "journal.db", f"{started:%Y%m%d-%H%M%S}", started.isoformat()
-        )
+        show_id = f"{started:%Y%m%d-%H%M%S}-{started.microsecond // 1000:03}"
+        journal = Journal(settings.aivt_data_dir / "journal.db", show_id, started.isoformat())
         conductor = Conductor(
-            f"{started:%Y%m%d-%H%M%S}",
+            show_id,
             journal,
             Limits(thinking_s=2 * settings.policy_first_token_s + settings.policy_stall_s + 5),
             Lights(options.show_without),
@@ -83,7 +82,15 @@ def build(conductor: Conductor, token: str) -> FastAPI:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, whose signals are ours: one place decides when the process stops."""
+    """uvicorn, without its signals and its ten looks a second at whether it should stop: we tell it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until `stop` is set."""
+        await self.stop.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -105,6 +112,7 @@ async def _serve(app: FastAPI, listener: socket.socket, before_end: Callable[[],
             access_log=False,
             lifespan="off",
             server_header=False,
+            date_header=False,
             ws="websockets-sansio",
             ws_max_size=FRAME_LIMIT_BYTES,
             ws_per_message_deflate=False,
@@ -119,13 +127,17 @@ async def _serve(app: FastAPI, listener: socket.socket, before_end: Callable[[],
     except asyncio.CancelledError:
         before_end()
         server.should_exit = True
+        server.stop.set()
         await serving
         raise
 
 
 def _listener(port: int) -> socket.socket:
-    """Listen on loopback; bound here, so that a port in use is our own clear error."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    """Listen on loopback; bound here, so that a port in use is our own clear error.
+
+    The protocol is named because asyncio switches Nagle's delay (40 ms now and then) off only where it is.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if sys.platform == "win32":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:

@@ -30,7 +30,7 @@ from apps.shared.messages import (
     Thought,
     Welcome,
 )
-from apps.shared.wire import REPLACED, Outbox, decode, encode
+from apps.shared.wire import FRAME_MESSAGES, REPLACED, Outbox, decode, encode
 
 HELLO_LIMIT_S = 5.0
 POLICY_VIOLATION, TRY_LATER, OLD_PROTOCOL = 1008, 1013, 4400
@@ -38,7 +38,7 @@ POLICY_VIOLATION, TRY_LATER, OLD_PROTOCOL = 1008, 1013, 4400
 MAY_SEND: dict[str, tuple[type[Message], ...]] = {
     "policy": (Health, Persona, FirstToken, Decision, Piece, Thought, Stopped),
     "tts": (Health, PieceReady, Mouth, PieceStarted, PiecePlayed, SpeechEnd, Stopped),
-    "supervisor": (Health, Process),
+    "supervisor": (Process,),
 }
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -83,7 +83,7 @@ class Bus:
 
         self._conductor.joined(hello.module, hello.pid, send)
         log.info("worker joined", of=hello.module, worker_pid=hello.pid)
-        writer = asyncio.create_task(write_all(socket, outbox))
+        writer = asyncio.create_task(write_all(socket, outbox, FRAME_MESSAGES))
         try:
             await self._read(socket, hello.module, outbox)
         finally:
@@ -96,40 +96,43 @@ class Bus:
         allowed = MAY_SEND[module]
         while (frame := await socket.receive())["type"] == "websocket.receive":
             try:
-                message = _expected(frame, *allowed)
+                messages = _expected(frame, *allowed)
             except BadMessageError as error:
                 log.warning("bad frame", of=module, code=error.code, reason=str(error))
                 outbox.put(Error(code=error.code, reason=str(error)))
                 continue
-            self._conductor.receive(module, message)
+            for message in messages:
+                self._conductor.receive(module, message)
 
 
-def _expected(frame: Mapping[str, Any], *types: type[AnyMessage]) -> AnyMessage:
-    """Decode a frame that has to hold one of these messages."""
+def _expected(frame: Mapping[str, Any], *types: type[AnyMessage]) -> list[AnyMessage]:
+    """Decode a frame that has to hold such messages and no other."""
     text = frame.get("text")
     if text is None:
         raise BadMessageError("unexpected_binary", "binary frames carry audio, and none is expected here")
-    message = decode(text)
-    if not isinstance(message, types):
-        raise BadMessageError("unexpected_type", f"{type(message).__name__} is not yours to send here")
-    return message
+    messages = decode(text)
+    expected: list[AnyMessage] = [message for message in messages if isinstance(message, types)]
+    if len(expected) < len(messages):
+        names = ", ".join(type(message).__name__ for message in messages)
+        raise BadMessageError("unexpected_type", f"{names}: not yours to send here")
+    return expected
 
 
 async def _hello(socket: WebSocket) -> Hello:
     frame = await socket.receive()
     if frame["type"] != "websocket.receive":
         raise WebSocketDisconnect(frame.get("code", 1006))
-    hello = _expected(frame, Hello)
-    if hello.module not in MAY_SEND:
+    hello, *rest = _expected(frame, Hello)
+    if rest or hello.module not in MAY_SEND:
         raise BadMessageError("unknown_module", f"there is no worker {hello.module!r}")
     return hello
 
 
-async def write_all(socket: WebSocket, outbox: Outbox) -> None:
-    """Write until the connection ends; a peer that does not read is closed."""
+async def write_all(socket: WebSocket, outbox: Outbox, frame_messages: int = 1) -> None:
+    """Write until the connection ends, as many messages to a frame; a peer that does not read is closed."""
     try:
         while True:
-            await socket.send_text(encode(await outbox.get()))
+            await socket.send_text(encode(*await outbox.get(frame_messages)))
     except ConnectionAbortedError:
         await _close(socket, TRY_LATER, "too far behind")
     except (WebSocketDisconnect, RuntimeError):

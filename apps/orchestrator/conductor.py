@@ -10,14 +10,15 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
+from apps.orchestrator import events
 from apps.orchestrator import turn as t
 from apps.orchestrator.inbox import USER_LIMIT, Inbox, Item, cleaned
-from apps.orchestrator.journal import STAGES, Journal
+from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
+from apps.orchestrator.record import Record
 from apps.orchestrator.stream import Stream
 from apps.shared.errors import AivtError, SettingsError
 from apps.shared.messages import (
@@ -42,7 +43,7 @@ LATENCY_TURNS = 200  # the window of the percentiles in /status
 
 log = structlog.get_logger()
 Send = Callable[[Message], None]
-ControlEvent = t.Stop | t.Panic | t.Resume | t.Pause | t.Mute
+ControlEvent = events.Stop | events.Panic | events.Resume | events.Pause | events.Mute
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Conductor:
         self.stream = Stream()
         self.lights = lights
         self._journal = journal
+        self._record = Record(journal)
         self._now_s = now_s
         self._show = t.Show(limits)
         self._inbox = Inbox()
@@ -100,6 +102,7 @@ class Conductor:
         self._persona: Persona | None = None
         self._persona_news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0  # when it fires
         self._numbers = itertools.count(1)
         self._missing_since_s: float | None = None  # when she became unable to answer
         self._first_audio_ms: deque[float] = deque(maxlen=LATENCY_TURNS)
@@ -132,14 +135,14 @@ class Conductor:
         if not self._show.free or self.lights.missing() or (item := self._inbox.take()) is None:
             return
         self._decided.clear()
-        self.apply(t.Take(item.id, item.user, item.text, item.lane, item.received_s))
+        self.apply(events.Take(item.id, item.user, item.text, item.lane, item.received_s))
 
     def _drop(self, item: Item, reason: str) -> None:
         log.info("line dropped", turn_id=item.id, reason=reason)
         turn = t.Turn(item.id, item.user, item.text, item.lane, item.received_s, reason=reason)
-        self._written(turn, None)
-        self._written(turn, "dropped")
-        self._over(turn, "dropped")
+        self._record.begun(turn)
+        self._record.ended(turn, "dropped")
+        self._answer(turn, "dropped")
 
     # --- workers ---
 
@@ -162,16 +165,15 @@ class Conductor:
         if module == "supervisor":
             return
         self.lights.left(module, reason)
-        self._incident(module, reason)
-        self.apply(t.Gone(module, f"{module}_lost: {reason}"))
+        self._record.incident(module, reason)
+        self.apply(events.Gone(module, f"{module}_lost: {reason}"))
         self._changed()
 
     def receive(self, module: str, message: Message) -> None:
         """Take a message that this module may send."""
         match message:
             case Health():
-                if module != "supervisor":  # it has no light: without it there is nobody to look
-                    self._take_health(module, message)
+                self._take_health(module, message)
             case Process():
                 self._take_process(message)
             case Persona():
@@ -179,7 +181,7 @@ class Conductor:
                 self._persona_news.set()
                 self._changed()
             case Decision():
-                self._record(message)
+                self._take_decision(message)
             case Piece() if not self._may_pass(message):
                 log.error("text without the gate's decision refused", turn_id=message.turn_id)
             case _:
@@ -188,7 +190,7 @@ class Conductor:
     def _take_health(self, module: str, health: Health) -> None:
         if self.lights.health(module, health, self._now_s()):
             if health.reason:
-                self._incident(module, health.reason)
+                self._record.incident(module, health.reason)
             self._changed()
             self._tell_ready()
             self._take_next()
@@ -196,23 +198,13 @@ class Conductor:
     def _take_process(self, report: Process) -> None:
         self.lights.process(report)
         if report.reason:
-            self._incident(report.module, report.reason)
+            self._record.incident(report.module, report.reason)
         self._changed()
 
-    def _record(self, decision: Decision) -> None:
+    def _take_decision(self, decision: Decision) -> None:
         if self._show.turn is not None and decision.turn_id == self._show.turn.id:
             self._decided[decision.decision_id] = decision.sha256 if decision.action != "block" else ""
-        self._journal.decision(
-            {
-                "id": decision.decision_id,
-                "turn_id": decision.turn_id,
-                "at": _wall_time(),
-                "action": decision.action,
-                "category": decision.category,
-                "rule": decision.rule,
-                "sha256": decision.sha256,
-            }
-        )
+        self._record.decision(decision)
 
     def _may_pass(self, piece: Piece) -> bool:
         """Whether this very text has a decision on record that lets it through."""
@@ -249,7 +241,7 @@ class Conductor:
 
     # --- the machine ---
 
-    def apply(self, event: t.Event) -> None:
+    def apply(self, event: events.Event) -> None:
         """Apply an event and do everything that follows from it."""
         self._show, actions = t.step(self._show, event, self._now_s())
         for action in actions:
@@ -268,7 +260,7 @@ class Conductor:
             case t.Begun(turn):
                 self._tell(turn, "speaking" if turn.phase == "speaking" else "thinking")
                 if turn.phase == "thinking":
-                    self._written(turn, None)
+                    self._record.begun(turn)
             case t.Ended(turn, outcome):
                 self._end(turn, outcome)
 
@@ -277,21 +269,31 @@ class Conductor:
             send(message)
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
+        """See that `Late` comes at the deadline. A deadline mostly moves back: then the timer that runs looks
+        again when it fires, which is cheaper than a new one for every message.
+        """
+        deadline_s = self._show.deadline_s
+        if deadline_s is None or (self._timer and self._timer_s <= deadline_s):
+            return
+        if self._timer:
             self._timer.cancel()
-            self._timer = None
-        if (deadline_s := self._show.deadline_s) is not None:
-            delay_s = max(0.0, deadline_s - self._now_s()) + 0.001  # the loop may wake a hair early
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self.apply, t.Late())
+        delay_s = max(0.0, deadline_s - self._now_s()) + 0.001  # the loop may wake a hair early
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look_at_the_clock)
+        self._timer_s = deadline_s
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        self.apply(events.Late())
 
     def _end(self, turn: t.Turn, outcome: Outcome) -> None:
         log.info("turn ended", turn_id=turn.id, outcome=outcome, reason=turn.reason, **turn.marks)
         if (first_audio_ms := turn.marks.get("first_audio")) is not None:
             self._first_audio_ms.append(first_audio_ms)
-        self._written(turn, outcome)
-        self._over(turn, outcome)
+        self._record.ended(turn, outcome)
+        self._answer(turn, outcome)
 
-    def _over(self, turn: t.Turn, outcome: Outcome) -> None:
+    def _answer(self, turn: t.Turn, outcome: Outcome) -> None:
+        """Tell whoever waits what became of a line."""
         self._tell(turn, outcome, turn.reason)
         waiter = self._waiters.get(turn.id)
         if waiter is not None and not waiter.done():
@@ -300,30 +302,12 @@ class Conductor:
                 Result(turn.id, outcome, turn.reply, reason, turn.marks, round(turn.audio_ms, 1))
             )
 
-    # --- what is told and written ---
+    # --- what is told ---
 
     def _tell(self, line: Item | t.Turn, state: str, reason: str = "") -> None:
         self.stream.send(
             TurnState(turn_id=line.id, state=state, lane=line.lane, user=line.user, reason=reason)  # type: ignore[arg-type]
         )
-
-    def _written(self, turn: t.Turn, outcome: Outcome | None) -> None:
-        row: dict[str, object] = {"id": turn.id, "outcome": outcome}
-        if outcome is None:
-            row |= {"received_at": _wall_time(), "lane": turn.lane, "user": turn.user, "text": turn.text}
-        else:
-            row |= {
-                "reason": turn.reason,
-                "reply": turn.reply,
-                "heard": turn.heard,
-                "audio_ms": turn.audio_ms,
-            }
-            row |= {f"{stage}_ms": turn.marks.get(stage) for stage in STAGES}
-        self._journal.turn(row)
-
-    def _incident(self, module: str, what: str) -> None:
-        log.info("incident", of=module, reason=what)
-        self._journal.incident({"at": _wall_time(), "module": module, "what": what})
 
     def _changed(self) -> None:
         self.stream.changed(self.status)
@@ -351,7 +335,7 @@ class Conductor:
 
     def close(self) -> None:
         """The show ends: tell whoever still waits."""
-        self.apply(t.Close())
+        self.apply(events.Close())
         while (item := self._inbox.take()) is not None:
             self._drop(item, t.SHOW_ENDED)
 
@@ -361,8 +345,8 @@ class Conductor:
             trouble = self._journal.trouble
             changed = self.lights.itself(pid, self._now_s(), trouble, JOURNAL_FIX if trouble else "")
             for module in self.lights.hung(self._now_s()):
-                self._incident(module, "hangs: no heartbeat")
-                self.apply(t.Gone(module, f"{module}_hung: no heartbeat from the {module} worker"))
+                self._record.incident(module, "hangs: no heartbeat")
+                self.apply(events.Gone(module, f"{module}_hung: no heartbeat from the {module} worker"))
                 changed = True
             self._expire()
             if changed:
@@ -391,7 +375,3 @@ def _percentiles(values_ms: deque[float]) -> dict[str, float | int | None]:
         return {"p50": None, "p95": None, "turns": 0}
     rank = {name: ranked[math.ceil(len(ranked) * share) - 1] for name, share in (("p50", 0.5), ("p95", 0.95))}
     return {**rank, "turns": len(ranked)}
-
-
-def _wall_time() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from apps.orchestrator import turn as t
+from apps.orchestrator import events
 from apps.orchestrator.access import SUBPROTOCOL
 from apps.orchestrator.bus import write_all
 from apps.orchestrator.conductor import AwayError, Conductor, ControlEvent, UnknownNameError
@@ -39,12 +39,12 @@ class HttpApi:
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
         self._simple: dict[str, ControlEvent] = {
-            "panic": t.Panic(),
-            "resume": t.Resume(),
-            "pause": t.Pause(),
-            "skip": t.Stop("skip"),
-            "mute": t.Mute(muted=True),
-            "unmute": t.Mute(muted=False),
+            "panic": events.Panic(),
+            "resume": events.Resume(),
+            "pause": events.Pause(),
+            "skip": events.Stop("skip"),
+            "mute": events.Mute(muted=True),
+            "unmute": events.Mute(muted=False),
         }
         self._with_body: dict[str, Callable[[bytes], Awaitable[Response]]] = {
             "say": self._say,

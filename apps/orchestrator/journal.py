@@ -157,7 +157,7 @@ class Journal:
         connection = sqlite3.connect(self._path)
         connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
         db = _database(connection)
-        while (write := self._rows.get()) is not None:
+        while write := self._rows.get():
             try:
                 with connection:
                     write(db)

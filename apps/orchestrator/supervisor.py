@@ -17,7 +17,7 @@ from apps.shared.client import Client
 from apps.shared.clock import now_s
 from apps.shared.edge import ERROR, FIX
 from apps.shared.errors import AivtError, MissingError, PortInUseError, SettingsError
-from apps.shared.messages import BusMessage, Health, Message, ModuleState, Process, Ready
+from apps.shared.messages import BusMessage, Message, ModuleState, Process, Ready
 from apps.shared.process import settings_and_logs, until_stopped
 from apps.shared.settings import Settings
 
@@ -105,9 +105,8 @@ class Supervisor:
 
     # --- on the bus ---
 
-    def health(self) -> Health:
-        """The supervisor is well as long as it is there."""
-        return Health(state="ok", ready=True)
+    def health(self) -> None:
+        """There is no light for the supervisor: without it there is nobody to look."""
 
     def joined(self) -> Iterable[Message]:
         """Tell a (re)started orchestrator how the others are."""

@@ -11,6 +11,19 @@ and at most one is under way. Messages of any other turn are stale and change no
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from apps.orchestrator.events import (
+    Close,
+    Event,
+    Gone,
+    Late,
+    Mute,
+    Panic,
+    Pause,
+    Resume,
+    Stop,
+    Take,
+    WorkerMessage,
+)
 from apps.shared.messages import (
     Approved,
     Cancel,
@@ -103,73 +116,6 @@ class Show:
     def output(self) -> Output:
         """How the voice is to come out."""
         return Output(muted=self.muted, held=self.paused)
-
-
-# --- events beside the workers' messages ---
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """The inbox has chosen a line, and the show is free."""
-
-    id: str
-    user: str
-    text: str
-    lane: Lane
-    received_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the turn under way: a skip, or another reason."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panic:
-    """Silence now, and until Resume."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """End a panic or a pause."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Finish the piece that is playing, then hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mute:
-    """Switch her sound off or on; the turn goes on."""
-
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """A worker has left the bus."""
-
-    module: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The show ends, with whatever is under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """The deadline has passed."""
-
-
-WorkerMessage = (
-    FirstToken | Piece | Thought | PieceReady | Mouth | PieceStarted | PiecePlayed | SpeechEnd | Stopped
-)
-Event = WorkerMessage | Take | Stop | Panic | Resume | Pause | Mute | Gone | Close | Late
 
 
 # --- actions ---

@@ -11,8 +11,8 @@ about 15 characters/s (67 ms each). Before a piece of n characters can follow, t
 for each character already given, a piece may be 8 times as long as all before it. `PACE` takes half of
 that and leaves the rest for slower machines. So the first piece ends at the first clause that sounds like
 one; 12 letters of it pay for 48, those 60 for 240, and from there on only whole sentences are given. A
-sentence that would be longer than what is paid for is cut at its last clause before that; one that has no
-clause is waited for, because a cut anywhere else is heard more than a short silence.
+sentence that would be longer than what is paid for is cut at its last clause before that, or else before the
+next "and" or the like; one without either is waited for: a cut anywhere else is heard more than a silence.
 
 What is guaranteed: everything fed comes out once and in order, except thoughts (<think>...</think>), white
 space between pieces, pieces with nothing to say in them, and closing marks (`!"`, `**` and the like) that
@@ -37,6 +37,7 @@ _CLOSERS = r"""["'”’»)\]}」』）]"""
 _MARK = re.compile(r"[.!?…。！？\n,;:—–-]")
 _STOP = re.compile(rf"[.!?…。！？]{{1,8}}{_CLOSERS}{{0,4}}(?:[*_~`]{{1,3}}(?=\s))?")
 _PAUSE = re.compile(rf"(?:[,;:—]|[–-]{{1,3}}){_CLOSERS}{{0,2}}")
+_JOINT = re.compile(r"\s(?=(?:and|but|or|so|because|while|until|unless|although)\s)")
 _LATE = re.compile(rf"(?:[.!?…。！？,]|{_CLOSERS})*(?:[*_~`]{{1,3}}(?=\s))?")
 _OPEN_ASIDE = re.compile(r"(?<![\w:;=*])(?:\[[^\]]*|\((?!\s)[^)]*|\*(?![\s*])[^*]*)$")
 _ORDINARY = re.compile(r"""["'“‘(\[*_]*(?:[^\W\d_]{2,}|I)(?:['’-][^\W\d_]+)*["'”’)\]*_]*""")
@@ -161,6 +162,8 @@ class Cutter:
             if self._sounds_whole(self._pause):
                 return self._pause
             self._pause = self._start
+        if self._pace and self._given and (joint := _JOINT.search(self._text, self._start + limit, reached)):
+            return joint.start()
         if length <= LONG:
             return None
         space = self._text.find(" ", self._start + LONG, min(reached, self._start + LONGEST))

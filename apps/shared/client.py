@@ -16,7 +16,7 @@ from apps.shared.clock import now_s
 from apps.shared.errors import AivtError, BadMessageError
 from apps.shared.messages import PROTOCOL, BusMessage, Error, Health, Hello, Message, Welcome
 from apps.shared.settings import Settings
-from apps.shared.wire import FRAME_LIMIT_BYTES, REPLACED, Outbox, decode, encode
+from apps.shared.wire import FRAME_LIMIT_BYTES, FRAME_MESSAGES, REPLACED, Outbox, decode, encode
 
 HEARTBEAT_S = 1.0
 FIRST_RETRY_S = 0.05
@@ -31,8 +31,8 @@ class Worker(Protocol):
 
     module: str
 
-    def health(self) -> Health:
-        """Tell how it is."""
+    def health(self) -> Health | None:
+        """Tell how it is; None for one that has no light."""
 
     def joined(self) -> Iterable[Message]:
         """Tell what the orchestrator has to know at each (re)joining, beside health."""
@@ -98,8 +98,8 @@ class Client:
             ping_timeout=10,
         ) as socket:
             await socket.send(encode(Hello(module=module, protocol=PROTOCOL, pid=os.getpid())))
-            answer = decode(await asyncio.wait_for(socket.recv(), timeout=5))
-            if not isinstance(answer, Welcome):
+            answer, *rest = decode(await asyncio.wait_for(socket.recv(), timeout=5))
+            if rest or not isinstance(answer, Welcome):
                 raise InvalidHandshake(f"refused: {answer}")
             self._away_since_s, self._refused = None, ""
             log.info("joined", show=answer.show_id)
@@ -107,7 +107,7 @@ class Client:
 
     async def _serve(self, socket: ClientConnection, worker: Worker) -> None:
         self._outbox = Outbox()
-        for message in (worker.health(), *worker.joined()):
+        for message in filter(None, (worker.health(), *worker.joined())):
             self._outbox.put(message)
         try:
             async with asyncio.TaskGroup() as group:
@@ -137,22 +137,24 @@ def _replaced(module: str) -> AivtError:
 async def _read(socket: ClientConnection, worker: Worker) -> None:
     async for frame in socket:
         try:
-            message = decode(frame)
+            messages = decode(frame)
         except BadMessageError as error:
             log.warning("bad frame from the orchestrator", code=error.code, reason=str(error))
             continue
-        if isinstance(message, Error):
-            log.warning("the orchestrator refused a frame", code=message.code, reason=message.reason)
-        else:
-            worker.receive(message)
+        for message in messages:
+            if isinstance(message, Error):
+                log.warning("the orchestrator refused a frame", code=message.code, reason=message.reason)
+            else:
+                worker.receive(message)
 
 
 async def _write(socket: ClientConnection, outbox: Outbox) -> None:
     while True:
-        await socket.send(encode(await outbox.get()))
+        await socket.send(encode(*await outbox.get(FRAME_MESSAGES)))
 
 
 async def _beat(worker: Worker, outbox: Outbox) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
-        outbox.put(worker.health())
+        if health := worker.health():
+            outbox.put(health)

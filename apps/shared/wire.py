@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from typing import Annotated
 
 import msgspec
 
@@ -9,23 +10,29 @@ from apps.shared.errors import BadMessageError
 from apps.shared.messages import BusMessage, Cancel, Message
 
 FRAME_LIMIT_BYTES = 1_000_000
+FRAME_MESSAGES = 32  # of 20 kB at most: the mouth shapes of the longest piece
 REPLACED = 4409  # close code: another process has joined under this one's name
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[BusMessage] = msgspec.json.Decoder(BusMessage)
+_Together = Annotated[list[BusMessage], msgspec.Meta(min_length=1)]
+_decoder: msgspec.json.Decoder[BusMessage | _Together] = msgspec.json.Decoder(BusMessage | _Together)
 
 
-def encode(message: Message) -> str:
-    """One message as the text of a frame."""
-    return _encoder.encode(message).decode()
+def encode(*messages: Message) -> str:
+    """The text of a frame: a message, or several as an array.
+
+    Writing a frame costs more than all that is in it, so what waits together travels together.
+    """
+    return _encoder.encode(messages[0] if len(messages) == 1 else messages).decode()
 
 
-def decode(frame: str | bytes) -> BusMessage:
+def decode(frame: str | bytes) -> list[BusMessage]:
     """Read one text frame. Raises BadMessageError with a code: not JSON, unknown type, wrong fields."""
     try:
-        return _decoder.decode(frame)
+        read = _decoder.decode(frame)
+        return read if isinstance(read, list) else [read]
     except msgspec.ValidationError as error:
-        code = "unknown_type" if "$.type" in str(error) else "bad_fields"
+        code = "unknown_type" if ".type`" in str(error) else "bad_fields"
         raise BadMessageError(code, str(error)) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:  # the last: nested too deeply
         raise BadMessageError("not_json", str(error)) from error
@@ -62,11 +69,16 @@ class Outbox:
         self._closed = True
         self._filled.set()
 
-    async def get(self) -> Message:
-        """Wait for the next message."""
+    async def get(self, most: int = 1) -> list[Message]:
+        """Wait for messages, and return up to `most` of those that are there."""
         while not (self._closed or self._urgent or self._data):
             self._filled.clear()
             await self._filled.wait()
         if self._closed:
             raise ConnectionAbortedError("the peer does not read")
-        return (self._urgent or self._data).popleft()
+        waiting = [*self._urgent, *self._data]
+        if len(waiting) <= most:
+            self._urgent.clear()
+            self._data.clear()
+            return waiting
+        return [(self._urgent or self._data).popleft() for _ in range(most)]

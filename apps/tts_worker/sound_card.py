@@ -70,8 +70,10 @@ class SoundCard:
             if self._monitor and not self.trouble and seen_copied == self._frames_copied:
                 self._without_second(_lost("the second sound device (TTS_MONITOR)"))
             seen, seen_copied = self._frames, self._frames_copied
+            # Not wait_for: on Python 3.11 it loses a cancellation that comes just as the stream ends.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), WATCH_S)
+                async with asyncio.timeout(WATCH_S):
+                    await self._ended.wait()
 
     def _second(self, name: str) -> Any:
         try:

@@ -1,7 +1,7 @@
 """A strict stand-in for the `sounddevice` module: it refuses what PortAudio refuses, in its words.
 
-Its signatures and its matching of names are those of sounddevice 0.5. A stream's thread calls back only when the test says
-`play`, so that nothing depends on how fast the machine is.
+Its signatures and its matching of names are those of sounddevice 0.5. A stream's thread calls back only when
+the test says `play`, so that nothing depends on how fast the machine is.
 """
 
 import queue
@@ -24,8 +24,8 @@ class PortAudioError(Exception):
 
 
 @dataclass(frozen=True)
-class WasapiSettings:
-    """As sounddevice's own."""
+class Wasapi:
+    """As sounddevice's own `WasapiSettings`."""
 
     exclusive: bool = False
     auto_convert: bool = False
@@ -35,12 +35,12 @@ class WasapiSettings:
 class Card:
     """Stands for the whole module: put it into `sys.modules["sounddevice"]`.
 
-    devices: (name, host API, output channels); the first one with outputs is the default.
+    devices: (name, host API, output channels).
     rates: sample rates that the devices take, but for those of WASAPI.
     """
 
     PortAudioError = PortAudioError
-    WasapiSettings = WasapiSettings
+    WasapiSettings = Wasapi
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Card:
     ) -> None:
         self.devices = tuple(devices)
         self.rates = frozenset(rates)
+        self.default: int | None = None  # None: the first device with outputs
         self.streams: list[Stream] = []
         self.taken: set[str] = set()  # devices that another program has for itself: they do not start
 
@@ -89,8 +90,8 @@ class Card:
     def found(self, device: str | int | None, kind: str | None = "output") -> int:
         """The index of a device, as sounddevice finds it; numbers are not looked up."""
         if device is None:
-            usable = [index for index, (_, _, channels) in enumerate(self.devices) if channels > 0]
-            return usable[0] if usable else -1
+            usable = (index for index, (_, _, channels) in enumerate(self.devices) if channels > 0)
+            return next(usable, -1) if self.default is None else self.default
         if isinstance(device, int):
             return device
         named = [
@@ -113,7 +114,7 @@ class Card:
         device: str | int | None,
         samplerate: float,
         channels: int,
-        extra_settings: WasapiSettings | None,
+        extra_settings: Wasapi | None,
     ) -> str:
         """Why PortAudio does not open such a stream, in its order; "" when it does."""
         info = self.query_devices(self.found(device))
@@ -144,7 +145,7 @@ class Stream:
         channels: int,
         dtype: str,
         latency: str,
-        extra_settings: WasapiSettings | None = None,
+        extra_settings: Wasapi | None = None,
         callback: Callable[..., None],
         finished_callback: Callable[[], None] | None = None,
     ) -> None:
@@ -172,6 +173,7 @@ class Stream:
 
     def play(self, frames: int = 1) -> npt.NDArray[np.int16]:
         """What is heard next, in as many callbacks."""
+        assert self._thread.is_alive(), "not started, or already stopped"
         self._wanted.put(frames)
         given = self._given.get(timeout=10)
         if isinstance(given, BaseException):

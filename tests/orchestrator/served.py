@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,8 @@ class Served:
             peer = Peer(socket)
             await peer.send(Hello(module=module, protocol=PROTOCOL, pid=os.getpid()))
             assert await peer.receive() == Welcome(show_id="show")
-            await peer.send(HEALTHY)
+            if module != "supervisor":
+                await peer.send(HEALTHY)
             if module == "policy":
                 await peer.send(PERSONA)
             yield peer
@@ -117,13 +119,17 @@ class Peer:
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
+        self._read: deque[BusMessage] = deque()
 
     async def send(self, *messages: Message) -> None:
         for message in messages:
             await self.socket.send(encode(message))
 
     async def receive(self) -> BusMessage:
-        return decode(await self.socket.recv())
+        """The next message: several may come in one frame."""
+        if not self._read:
+            self._read.extend(decode(await self.socket.recv()))
+        return self._read.popleft()
 
     async def receive_json(self) -> Any:
         return json.loads(await self.socket.recv())

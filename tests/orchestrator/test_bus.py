@@ -17,7 +17,6 @@ from apps.shared.messages import (
     PROTOCOL,
     Cancel,
     Finish,
-    Health,
     Hello,
     Message,
     Process,
@@ -72,7 +71,7 @@ async def test_without_the_token_nobody_is_let_in(show, headers):
     [
         (["hello"], "Hello has to come first"),
         ([b"\x00\x01"], "binary"),
-        ([encode(HEALTHY)], "Health is not yours to send here"),
+        ([encode(HEALTHY)], "Health: not yours to send here"),
         ([encode(replace(HELLO, module="ear"))], "there is no worker 'ear'"),
         ([encode(replace(HELLO, module="orchestrator"))], "there is no worker"),
     ],
@@ -212,12 +211,11 @@ async def test_a_frame_of_just_the_limit_is_read(show):
 
 
 async def test_news_of_any_process_come_from_the_supervisor(show):
-    """It alone may say how a process is that is not on the bus; it has no light of its own."""
+    """It alone may say how a process is that is not on the bus."""
     async with show.worker("supervisor") as supervisor:
         await supervisor.send(
             Process(module="tts", state="down", reason="given up", fix="Look at its log."),
             Process(module="nonsense", state="down"),
-            Health(state="degraded", ready=False),
         )
         await show.until(lambda: show.light("tts")["reason"] == "given up")
         async with show.worker("policy"), show.worker("tts"):

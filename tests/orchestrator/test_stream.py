@@ -21,8 +21,8 @@ async def test_everybody_sees_the_same_from_joining_on():
     stream.send(turn(2))
     stream.leave(first)
     stream.send(turn(3))
-    assert [await first.get() for _ in range(3)] == [NOW, turn(1), turn(2)]
-    assert [await second.get() for _ in range(3)] == [NOW, turn(2), turn(3)]
+    assert [(await first.get())[0] for _ in range(3)] == [NOW, turn(1), turn(2)]
+    assert [(await second.get())[0] for _ in range(3)] == [NOW, turn(2), turn(3)]
     assert not first._data
 
 
@@ -39,7 +39,7 @@ async def test_the_state_is_put_together_only_for_somebody():
     assert not asked
     viewer = stream.join(NOW)
     stream.changed(status)
-    assert [await viewer.get(), await viewer.get()] == [NOW, Snapshot(status={"queue": 1})]
+    assert [*await viewer.get(), *await viewer.get()] == [NOW, Snapshot(status={"queue": 1})]
 
 
 async def test_a_viewer_that_is_too_far_behind_is_let_go():

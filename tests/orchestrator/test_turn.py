@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.orchestrator import events
 from apps.orchestrator import turn as t
 from apps.shared.messages import (
     Approved,
@@ -23,7 +24,7 @@ from apps.shared.messages import (
 )
 
 LIMITS = t.Limits(thinking_s=20)
-TAKE = t.Take("t1", "mika", "hi", "chat", received_s=100.0)
+TAKE = events.Take("t1", "mika", "hi", "chat", received_s=100.0)
 
 
 def approved(text: str) -> Approved:
@@ -47,14 +48,14 @@ def played(index: int, at_s: float = 101.5) -> PiecePlayed:
 
 
 SPEECH_END = SpeechEnd(turn_id="t1", at_s=103.0)
-SPEAKING: list[t.Event] = [TAKE, piece(0, "Hello there Mika."), piece(1, "How are you?"), started(0)]
+SPEAKING: list[events.Event] = [TAKE, piece(0, "Hello there Mika."), piece(1, "How are you?"), started(0)]
 
 
-def play(*events: t.Event, now_s: float = 101.0) -> tuple[t.Show, list[t.Action]]:
+def play(*happens: events.Event, now_s: float = 101.0) -> tuple[t.Show, list[t.Action]]:
     """Apply events one after the other; return the last state and the last event's actions."""
     show = t.Show(LIMITS)
     actions: list[t.Action] = []
-    for event in events:
+    for event in happens:
         show, actions = t.step(show, event, now_s)
     return show, actions
 
@@ -121,7 +122,7 @@ def test_captions_follow_the_sound():
 
 def test_a_skip_while_thinking_aborts_the_model_and_frees_the_show():
     """Nothing was sent to the voice, so the turn is over at once."""
-    show, actions = play(TAKE, t.Stop("skip"))
+    show, actions = play(TAKE, events.Stop("skip"))
     assert Cancel(turn_id="t1") in messages(actions)
     assert ended(actions).outcome == "cancelled"
     assert show.free
@@ -129,7 +130,7 @@ def test_a_skip_while_thinking_aborts_the_model_and_frees_the_show():
 
 def test_a_skip_while_speaking_waits_for_the_voice_to_be_silent():
     """The next line is not taken up before the voice has said that it stopped."""
-    show, actions = play(*SPEAKING, t.Stop("skip"))
+    show, actions = play(*SPEAKING, events.Stop("skip"))
     assert [type(action) for action in actions] == [t.ToVoice, t.ToPolicy]
     assert not show.free
     show, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0, index=0, played=0.67), 101.0)
@@ -139,14 +140,14 @@ def test_a_skip_while_speaking_waits_for_the_voice_to_be_silent():
 
 def test_memory_keeps_only_what_was_heard():
     """Of a piece that was cut off, the words before the cut were heard; of later pieces nothing."""
-    show, _ = play(*SPEAKING, t.Stop("skip"))
+    show, _ = play(*SPEAKING, events.Stop("skip"))
     _, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0, index=0, played=0.67), 101.0)
     assert messages(actions) == [Heard(turn_id="t1", text="Hello there")]
 
 
 def test_a_piece_that_ends_while_the_skip_travels_was_heard():
     """What the voice played before it read the cancel counts, and so does the part after it."""
-    show, _ = play(*SPEAKING, t.Stop("skip"))
+    show, _ = play(*SPEAKING, events.Stop("skip"))
     show, _ = t.step(show, played(0), 101.0)
     _, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0, index=1, played=0.5), 101.0)
     assert messages(actions) == [Heard(turn_id="t1", text="Hello there Mika. How")]
@@ -154,8 +155,8 @@ def test_a_piece_that_ends_while_the_skip_travels_was_heard():
 
 def test_a_hung_voice_does_not_hold_the_show_after_a_skip():
     """A voice that does not answer a cancel within its limit is not waited for."""
-    show, _ = play(*SPEAKING, t.Stop("skip"), now_s=101.0)
-    show, actions = t.step(show, t.Late(), 101.0 + t.STOPPING_LIMIT_S)
+    show, _ = play(*SPEAKING, events.Stop("skip"), now_s=101.0)
+    show, actions = t.step(show, events.Late(), 101.0 + t.STOPPING_LIMIT_S)
     assert ended(actions).outcome == "cancelled"
     assert show.free
 
@@ -180,13 +181,13 @@ def test_messages_of_another_turn_change_nothing(stale):
 
 def test_a_late_piece_of_a_cancelled_turn_is_not_spoken():
     """A token that was under way when the skip came never reaches the voice."""
-    show, _ = play(*SPEAKING, t.Stop("skip"))
+    show, _ = play(*SPEAKING, events.Stop("skip"))
     after, actions = t.step(show, piece(2, "Too late."), 101.0)
     assert (after, actions) == (show, [])
 
 
 @pytest.mark.parametrize(
-    ("events", "module"),
+    ("before", "module"),
     [
         ([TAKE], "policy"),
         ([TAKE], "tts"),
@@ -195,9 +196,9 @@ def test_a_late_piece_of_a_cancelled_turn_is_not_spoken():
     ],
     ids=["policy thinking", "voice before it was needed", "voice speaking", "voice finishing"],
 )
-def test_a_worker_that_dies_in_its_part_of_a_turn_fails_it(events, module):
+def test_a_worker_that_dies_in_its_part_of_a_turn_fails_it(before, module):
     """The turn ends as failed, with the reason, and the show is free again."""
-    show, actions = play(*events, t.Gone(module, "killed"))
+    show, actions = play(*before, events.Gone(module, "killed"))
     assert ended(actions).outcome == "failed"
     assert ended(actions).turn.reason == "killed"
     assert show.free
@@ -205,7 +206,7 @@ def test_a_worker_that_dies_in_its_part_of_a_turn_fails_it(events, module):
 
 def test_policy_dying_while_speaking_silences_the_rest():
     """With the reply incomplete, the voice is cancelled and the turn fails once it is silent."""
-    show, actions = play(*SPEAKING, t.Gone("policy", "killed"))
+    show, actions = play(*SPEAKING, events.Gone("policy", "killed"))
     assert messages(actions) == [Cancel(turn_id="t1"), Cancel(turn_id="t1")]
     _, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0), 101.0)
     assert ended(actions).outcome == "failed"
@@ -214,7 +215,7 @@ def test_policy_dying_while_speaking_silences_the_rest():
 def test_policy_dying_after_its_last_piece_does_not_disturb_the_voice():
     """What has been thought to the end is spoken to the end."""
     before, _ = play(*SPEAKING, thought(2))
-    after, actions = t.step(before, t.Gone("policy", "killed"), 101.0)
+    after, actions = t.step(before, events.Gone("policy", "killed"), 101.0)
     assert (after, actions) == (before, [])
 
 
@@ -244,9 +245,9 @@ def test_policy_that_falls_silent_fails_the_turn_at_its_deadline():
     """Every wait has a deadline: a brain that says nothing does not hold the show for ever."""
     show, _ = play(TAKE, now_s=100.0)
     assert show.deadline_s == 120.0
-    early, actions = t.step(show, t.Late(), 119.0)
+    early, actions = t.step(show, events.Late(), 119.0)
     assert (early, actions) == (show, [])
-    _, actions = t.step(show, t.Late(), 120.0)
+    _, actions = t.step(show, events.Late(), 120.0)
     assert ended(actions).outcome == "failed"
     assert "policy_silent" in ended(actions).turn.reason
 
@@ -259,23 +260,23 @@ def test_each_sign_of_life_gives_the_workers_their_time_anew():
 
 def test_panic_silences_and_freezes_until_resume():
     """After a panic nothing is taken up, not even when the turn has ended."""
-    show, _ = play(*SPEAKING, t.Panic())
+    show, _ = play(*SPEAKING, events.Panic())
     show, _ = t.step(show, Stopped(turn_id="t1", at_s=101.0), 101.0)
     assert show.turn is None
     assert not show.free
-    show, _ = t.step(show, t.Resume(), 102.0)
+    show, _ = t.step(show, events.Resume(), 102.0)
     assert show.free
 
 
 def test_a_pause_holds_the_voice_and_stops_the_clock():
     """She finishes the piece under way; the turn does not time out while it is held."""
-    show, actions = play(*SPEAKING, t.Pause())
+    show, actions = play(*SPEAKING, events.Pause())
     assert messages(actions) == [show.output]
     assert show.output.held
     assert show.deadline_s is None
     show, _ = t.step(show, played(0), 200.0)
     assert show.deadline_s is None
-    show, actions = t.step(show, t.Resume(), 201.0)
+    show, actions = t.step(show, events.Resume(), 201.0)
     assert not show.output.held
     assert show.deadline_s is not None
 
@@ -283,7 +284,7 @@ def test_a_pause_holds_the_voice_and_stops_the_clock():
 def test_muting_leaves_the_turn_alone():
     """Mute is about sound only: the turn, its captions and its clock go on."""
     before, _ = play(*SPEAKING)
-    after, actions = t.step(before, t.Mute(muted=True), 101.0)
+    after, actions = t.step(before, events.Mute(muted=True), 101.0)
     assert after.turn == before.turn
     assert messages(actions) == [after.output]
     assert after.output.muted
@@ -291,7 +292,7 @@ def test_muting_leaves_the_turn_alone():
 
 def test_a_skip_with_nothing_under_way_does_nothing():
     """A button pressed too late is harmless."""
-    assert play(t.Stop("skip")) == (t.Show(LIMITS), [])
+    assert play(events.Stop("skip")) == (t.Show(LIMITS), [])
 
 
 def test_step_is_pure():

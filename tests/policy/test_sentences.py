@@ -288,3 +288,15 @@ def test_text_of_only_marks_is_read() -> None:
     for unit in ("a. ", ". ", "* ", "[a ", "\n", "<", "a", "“", "- ", "。", "**"):
         flood = unit * (3000 // len(unit))
         assert len(pieces(flood)) == len(pieces(*flood)) or unit in {"**", "- "}
+
+
+def test_a_sentence_that_nothing_pays_for_ends_before_and() -> None:
+    """After a short piece a long sentence without a comma is given in two, so that she does not stall."""
+    cutter = Cutter(cut="clause")
+    text = "No way. You beat the water temple in under ten minutes and did not even save once?"
+    pieces = [piece for word in text.split(" ") for piece in cutter.feed(f"{word} ")]
+    assert [*pieces, *cutter.close()] == [
+        "No way.",
+        "You beat the water temple in under ten minutes",
+        "and did not even save once?",
+    ]

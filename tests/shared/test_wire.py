@@ -6,7 +6,7 @@ import pytest
 
 from apps.shared.errors import BadMessageError
 from apps.shared.messages import Approved, Cancel, Finish, Health, Hello, Message, Output, Speak, fingerprint
-from apps.shared.wire import Outbox, decode
+from apps.shared.wire import Outbox, decode, encode
 
 HEALTH = Health(state="ok", ready=True)
 APPROVED = Approved("Hi.", "Hi.", "d", fingerprint("Hi.", "Hi."))
@@ -17,7 +17,7 @@ def speak(turn_id: str, index: int = 0) -> Speak:
 
 
 async def drained(outbox: Outbox, count: int) -> list[Message]:
-    return [await outbox.get() for _ in range(count)]
+    return [message for _ in range(count) for message in await outbox.get()]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,8 @@ async def drained(outbox: Outbox, count: int) -> list[Message]:
         ('{"type":7}', "unknown_type"),
         ('{"turn_id":"t"}', "bad_fields"),
         ("[]", "bad_fields"),
+        ('[{"type":"cancel","turn_id":"t"}, {"type":"cancel"}]', "bad_fields"),
+        ('[{"type":"cancel","turn_id":"t"}, {"type":"format_disk"}]', "unknown_type"),
         ("null", "bad_fields"),
         ('{"type":"cancel"}', "bad_fields"),
         ('{"type":"cancel","turn_id":7}', "bad_fields"),
@@ -53,9 +55,9 @@ def test_a_bad_frame_has_a_code(frame, code):
 
 def test_fields_may_come_in_any_order():
     """JSON objects have no order; the tag need not come first."""
-    assert decode('{"pid":1,"protocol":1,"module":"tts","type":"hello"}') == Hello(
-        module="tts", protocol=1, pid=1
-    )
+    assert decode('{"pid":1,"protocol":1,"module":"tts","type":"hello"}') == [
+        Hello(module="tts", protocol=1, pid=1)
+    ]
 
 
 async def test_data_keeps_its_order_and_urgent_messages_overtake_it():
@@ -76,13 +78,24 @@ async def test_nothing_of_a_cancelled_turn_leaves_after_the_cancel():
     assert not outbox._data
 
 
+async def test_what_waits_together_may_leave_together():
+    """Urgent ones come first, the rest in order, no more than were asked for; one frame holds them all."""
+    outbox = Outbox()
+    for message in (speak("a", 0), HEALTH, speak("a", 1), speak("a", 2)):
+        outbox.put(message)
+    first = await outbox.get(most=3)
+    assert first == [HEALTH, speak("a", 0), speak("a", 1)]
+    assert decode(encode(*first)) == first
+    assert await outbox.get(most=3) == [speak("a", 2)]
+
+
 async def test_the_next_message_is_waited_for():
     """Whoever waits gets the message as soon as it is there."""
     outbox = Outbox()
     waiting = asyncio.create_task(outbox.get())
     await asyncio.sleep(0)
     outbox.put(HEALTH)
-    assert await waiting == HEALTH
+    assert await waiting == [HEALTH]
 
 
 def test_an_outbox_has_an_end():

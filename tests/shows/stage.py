@@ -93,7 +93,8 @@ class Stage:
         def to_conductor(message: Message) -> None:
             if module in self._running and module not in self._hung:
                 self.seen.append(message)
-                self.loop.call_soon(self._received, module, worker, decode(encode(message)))
+                (sent,) = decode(encode(message))
+                self.loop.call_soon(self._received, module, worker, sent)
 
         worker: Policy | Tts
         if module == "policy":
@@ -106,7 +107,8 @@ class Stage:
         def to_worker(message: Message) -> None:
             self.seen.append(message)
             if module not in self._hung:
-                self.loop.call_soon(worker.receive, decode(encode(message)))
+                (sent,) = decode(encode(message))
+                self.loop.call_soon(worker.receive, sent)
 
         self.conductor.joined(module, 1, to_worker)
 

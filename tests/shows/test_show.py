@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from apps.orchestrator.turn import Panic, Pause, Resume, Stop
+from apps.orchestrator.events import Panic, Pause, Resume, Stop
 from apps.policy.worker import Policy
 from apps.shared.messages import Cancel, PiecePlayed, PieceStarted, Speak, Stopped
 from apps.tts_worker.playout import FRAME_S

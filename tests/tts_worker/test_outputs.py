@@ -187,6 +187,7 @@ async def test_which_devices(card):
 
 @pytest.mark.parametrize("monitor", ["", "none"])
 async def test_no_second_device(card, monitor):
-    """TTS_MONITOR empty or none opens nothing."""
-    open_output("", monitor, Playout(RATE_HZ, print), lambda: 0.0)
+    """TTS_MONITOR empty or none opens nothing, and that is no trouble."""
+    output = open_output("", monitor, Playout(RATE_HZ, print), lambda: 0.0)
     assert len(card.streams) == 1
+    assert output.trouble is None

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from apps.shared.errors import MissingError
 from apps.tts_worker.playout import Playout
 from apps.tts_worker.sound_card import MONITOR_FRAMES, WATCH_S, SoundCard
-from tests.fakes.sound_card import LATENCY_S, STALE, Card, Stream, WasapiSettings
+from tests.fakes.sound_card import LATENCY_S, STALE, Card, Stream, Wasapi
 from tests.tts_worker.player import FRAME, RATE_HZ
 
 pytestmark = pytest.mark.looptime
@@ -32,10 +32,8 @@ def device(name="", monitor=""):
     return lambda its: SoundCard(its.playout, its.now_s, name, monitor)
 
 
-@pytest.fixture
-async def both(player, card):
-    """An output that plays to two devices."""
-    its = player(device("speakers", "cable"))
+async def started(player, name="", monitor=""):
+    its = player(device(name, monitor))
     await asyncio.sleep(0)
     return its
 
@@ -55,8 +53,7 @@ async def pass_time(*working, for_s=10 * WATCH_S):
 
 async def test_a_device_hears_the_playout(player, card):
     """Buffers are filled to their last sample, and marks tell when the sound leaves the device."""
-    its = player(device())
-    await asyncio.sleep(0)
+    its = await started(player)
     assert set(card.streams[0].play()) == {0}
     its.say([5] * (FRAME + 1))
     assert card.streams[0].play(2).tolist() == [5] * (FRAME + 1) + [0] * (FRAME - 1)
@@ -64,19 +61,21 @@ async def test_a_device_hears_the_playout(player, card):
     assert its.marks[0].at_s == pytest.approx(its.loop.time() + LATENCY_S)
 
 
-async def test_a_second_device_hears_the_same(both, card):
+async def test_a_second_device_hears_the_same(player, card):
     """It plays every frame of the first one, and silence when it is ahead."""
+    its = await started(player, "speakers", "cable")
     main, second = card.streams
-    both.say(range(1, 2 * FRAME + 1))
+    its.say(range(1, 2 * FRAME + 1))
     assert set(second.play()) == {0}
     heard = main.play(3).tolist()
     assert second.play(4).tolist() == heard + [0] * FRAME
 
 
-async def test_a_second_device_that_falls_behind(both, card):
+async def test_a_second_device_that_falls_behind(player, card):
     """The oldest frames that wait for it go, so that it is never more than half a second late."""
+    its = await started(player, "speakers", "cable")
     main, second = card.streams
-    both.say([number for number in range(1, 101) for _ in range(FRAME)])
+    its.say([number for number in range(1, 101) for _ in range(FRAME)])
     main.play(100)
     assert list(dict.fromkeys(second.play(100).tolist())) == [*range(101 - MONITOR_FRAMES, 101), 0]
 
@@ -84,21 +83,22 @@ async def test_a_second_device_that_falls_behind(both, card):
 # --- the end ---
 
 
-async def test_a_lost_device(both, card):
+async def test_a_lost_device(player, card):
     """A device that stops by itself ends the output with the fix; every stream is closed."""
-    lost_s = both.loop.time()
+    its = await started(player, "speakers", "cable")
+    lost_s = its.loop.time()
     card.streams[0].lose()
     with pytest.raises(MissingError, match="stopped") as caught:
-        await both.task
+        await its.task
     assert (caught.value.code, bool(caught.value.fix)) == ("sound_device_lost", True)
     assert all(stream.closed for stream in card.streams)
-    assert both.loop.time() == lost_s
+    assert its.loop.time() == lost_s
 
 
 @pytest.mark.parametrize("played_s", [0, 5 * WATCH_S], ids=["from the start", "in mid-show"])
 async def test_a_device_that_asks_for_nothing(player, card, played_s):
     """A driver that never says that its device is gone is found out, once it has been still for WATCH_S."""
-    its = player(device())
+    its = await started(player)
     await pass_time(*card.streams, for_s=played_s)
     still_s = its.loop.time()
     assert not its.task.done()
@@ -109,20 +109,36 @@ async def test_a_device_that_asks_for_nothing(player, card, played_s):
     assert card.streams[0].closed
 
 
-async def test_a_show_of_silence(both, card):
+async def test_a_show_of_silence(player, card):
     """Devices that ask and get nothing but silence are not lost, however long nobody speaks."""
+    its = await started(player, "speakers", "cable")
     await pass_time(*card.streams, for_s=60)
-    assert not both.task.done()
-    assert both.output.trouble is None
+    assert not its.task.done()
+    assert its.output.trouble is None
 
 
-async def test_a_stopped_output_closes_its_devices(both, card):
+async def test_a_stopped_output_closes_its_devices(player, card):
     """Cancelling the output closes the streams, and that they finish then is no loss."""
-    both.task.cancel()
+    its = await started(player, "speakers", "cable")
+    its.task.cancel()
     with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
-        await both.task
+        await its.task
     assert all(stream.closed for stream in card.streams)
     assert logs == []
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_stopped_as_the_device_is_lost(player, card, turns):
+    """A cancellation that comes while the loss is being noticed still ends the output as cancelled."""
+    its = await started(player)
+    card.streams[0].lose()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    in_time = its.task.cancel()
+    await asyncio.wait({its.task})
+    assert its.task.cancelled() == in_time
+    if not in_time:
+        assert isinstance(its.task.exception(), MissingError)
 
 
 async def test_a_device_that_is_taken(player, card):
@@ -144,7 +160,7 @@ async def test_a_device_that_is_taken(player, card):
 async def test_a_second_device_that_is_not_there(player, card, monitor, reason):
     """The first one plays on; the trouble names the setting and the devices there are."""
     with capture_logs() as logs:
-        its = player(device("", monitor))
+        its = await started(player, "", monitor)
     assert reason in str(its.output.trouble)
     assert its.output.trouble.fix.startswith("Set TTS_MONITOR")
     assert its.output.trouble.fix.endswith("Devices: Cable, Speakers.")
@@ -158,8 +174,7 @@ async def test_a_second_device_that_is_not_there(player, card, monitor, reason):
 async def test_a_second_device_that_is_taken(player, card):
     """One that opens and does not start is trouble too, and is closed in the end."""
     card.taken = {"Cable"}
-    its = player(device("speakers", "cable"))
-    await asyncio.sleep(0)
+    its = await started(player, "speakers", "cable")
     main, second = card.streams
     await pass_time(main)
     assert "unavailable" in str(its.output.trouble)
@@ -171,38 +186,42 @@ async def test_a_second_device_that_is_taken(player, card):
 
 
 @pytest.mark.parametrize("stop", [Stream.lose, lambda _: None], ids=["it says so", "it asks for nothing"])
-async def test_a_second_device_lost_in_mid_show(both, card, stop):
+async def test_a_second_device_lost_in_mid_show(player, card, stop):
     """It is trouble, logged once; the first one plays on."""
+    its = await started(player, "speakers", "cable")
     main, second = card.streams
     await pass_time(main, second)
-    assert both.output.trouble is None
+    assert its.output.trouble is None
     stop(second)
     with capture_logs() as logs:
         await pass_time(main)
-    assert both.output.trouble.code == "sound_device_lost"
-    assert "TTS_MONITOR" in str(both.output.trouble)
+    assert its.output.trouble
+    assert its.output.trouble.code == "sound_device_lost"
+    assert "TTS_MONITOR" in str(its.output.trouble)
     assert [entry["code"] for entry in logs] == ["sound_device_lost"]
-    both.say([5] * FRAME)
+    its.say([5] * FRAME)
     assert main.play().tolist() == [5] * FRAME
-    assert not both.task.done()
+    assert not its.task.done()
 
 
 # --- which device, and at which rate ---
 
 
 @pytest.mark.parametrize(
-    ("name", "index"),
+    ("default", "name", "index"),
     [
-        ("", 0),
-        ("speakers", 0),
-        ("cable input", 1),
-        ("CABLE Input (VB-Audio Virtual Cable)", 3),
-        ("cable wasapi", 5),
+        (0, "", 0),
+        (0, "speakers", 0),
+        (0, "cable input", 1),
+        (0, "CABLE Input (VB-Audio Virtual Cable)", 3),
+        (0, "cable wasapi", 5),
+        (4, "", 4),
+        (4, "cable input", 5),
     ],
 )
-async def test_a_device_that_windows_lists_more_than_once(player, card, name, index):
-    """A device's name is enough: the host API is the usual one unless another is named."""
-    card.devices = WINDOWS
+async def test_a_device_that_windows_lists_more_than_once(player, card, default, name, index):
+    """A device's name is enough: the host API is the default device's unless another is named."""
+    card.devices, card.default = WINDOWS, default
     player(device(name))
     assert card.streams[0].device == WINDOWS[index]
 
@@ -213,8 +232,7 @@ async def test_a_device_that_windows_lists_more_than_once(player, card, name, in
 async def test_wasapi_plays_any_rate(player, card, output, monitor):
     """Its mixer runs at 48 kHz, and Windows converts our 22,050 Hz to that."""
     card.devices, card.rates = tuple(one for one in WINDOWS if "WASAPI" in one[1]), frozenset()
-    its = player(device(output, monitor))
-    await asyncio.sleep(0)
+    its = await started(player, output, monitor)
     its.say([5] * FRAME)
     assert [stream.play().tolist() for stream in card.streams] == [[5] * FRAME] * len(card.streams)
     assert its.output.trouble is None
@@ -272,7 +290,7 @@ async def test_without_portaudio(monkeypatch, tmp_path):
     [
         (Card.query_devices, "query_devices"),
         (Card.query_hostapis, "query_hostapis"),
-        (WasapiSettings.__init__, "WasapiSettings.__init__"),
+        (Wasapi.__init__, "WasapiSettings.__init__"),
         (Stream.__init__, "OutputStream.__init__"),
         (Stream.start, "_StreamBase.start"),
         (Stream.close, "_StreamBase.close"),
@@ -280,7 +298,7 @@ async def test_without_portaudio(monkeypatch, tmp_path):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_stand_in_is_called_as_the_library_is(ours, theirs):
-    """What the stand-in takes the installed sounddevice takes; its source is read, since it may lack PortAudio."""
+    """sounddevice takes what the stand-in takes; its source is read, since PortAudio may not be there."""
     taken = {name for name in inspect.signature(ours).parameters if name not in {"self", "card"}}
     assert taken <= library_arguments(theirs)
 

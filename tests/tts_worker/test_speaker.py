@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.shared.errors import EngineError
+from apps.shared.errors import AivtError, EngineError
 from apps.shared.messages import (
     Approved,
     Mouth,
@@ -72,6 +72,7 @@ class Booth:
 
     def __init__(self, folder):
         self.now_s = 10.0
+        self.trouble: AivtError | None = None
         self.sent: list[Any] = []
         self.wakes = 0
         self.over = []
