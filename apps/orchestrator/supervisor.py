@@ -133,8 +133,7 @@ class Supervisor:
             code = await self._follow(child)
             error, fix = child.last_words()
             reason = error or f"it ended with exit code {code}"
-            delay_s = None if code in BY_HAND else child.restarts.after_death(now_s())
-            if delay_s is None:
+            if code in BY_HAND or (delay_s := child.restarts.after_death(now_s())) is None:
                 self._give_up(child, code, reason, fix)
                 return
             restart = f"{reason}; restart {child.restarts.count} in {delay_s:.1f} s"

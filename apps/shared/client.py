@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
 from apps.shared.access import read_port, read_token
 from apps.shared.clock import now_s
@@ -66,6 +66,8 @@ class Client:
                 async with self._joined(worker.module) as socket:
                     retry_s = FIRST_RETRY_S
                     await self._serve(socket, worker)
+            except InvalidStatus as refusal:
+                self._say_once(_not_ours(refusal.response.status_code))
             except (OSError, WebSocketException, AivtError, TimeoutError) as error:
                 self._say_once(error)
             else:
@@ -124,6 +126,14 @@ class Client:
             self._outbox = None
             worker.lost()
             log.info("orchestrator lost; keeping engines loaded")
+
+
+def _not_ours(status: int) -> AivtError:
+    return AivtError(
+        "not_ours",
+        f"what listens on this port does not take this show's token (HTTP {status})",
+        fix="Another show or program has the port: set AIVT_PORT, or AIVT_DATA_DIR.",
+    )
 
 
 def _replaced(module: str) -> AivtError:

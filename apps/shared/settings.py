@@ -103,9 +103,10 @@ class Settings(BaseSettings):
                 fix=f"Correct {name} in the environment or in .env (see .env.example).",
             ) from error
         except UnicodeDecodeError as error:
-            raise SettingsError(
-                "bad_env_file", ".env is not UTF-8 text", fix="Save .env as UTF-8."
-            ) from error
+            raise SettingsError("bad_env_file", ".env is not UTF-8 text", fix="Save it as UTF-8.") from error
+        except OSError as error:
+            fix = "Make it a file that you may read, or move it away."
+            raise SettingsError("bad_env_file", f".env cannot be read: {error}", fix=fix) from error
 
 
 def misspelled(env_file: Path = PROJECT_DIR / ".env") -> dict[str, str]:

@@ -85,6 +85,8 @@ class AudioCache:
 
     def put(self, key: str, clip: Clip) -> None:
         """Keep `clip`, unless it alone is over the limit."""
+        if not self._limit_bytes:
+            return
         data = _packed(clip)
         if len(data) > self._limit_bytes:
             return

@@ -116,11 +116,17 @@ class SoundCard:
             return None
         matching = [one for one in self._outputs() if name.lower() in one["name"].lower()]
         apis = [one["hostapi"] for one in matching]
-        usual = self._sounddevice.query_devices(kind="output")["hostapi"]
+        usual = self._usual_api()
         api = usual if usual in apis else min(apis, default=usual)
         same = [int(one["index"]) for one in matching if one["hostapi"] == api]
         # Otherwise sounddevice looks: it takes "NAME, HOST API" too, and says what is ambiguous.
         return same[0] if len(same) == 1 else name
+
+    def _usual_api(self) -> int:
+        try:
+            return int(self._sounddevice.query_devices(kind="output")["hostapi"])
+        except self._sounddevice.PortAudioError:  # there is no default, but perhaps the one that is named
+            return 0
 
     def _any_rate(self, device: int | str | None) -> Any:
         """WASAPI alone refuses every rate but its mixer's, unless it is told to convert."""
