@@ -71,6 +71,7 @@ class Client:
             except (OSError, WebSocketException, AivtError, TimeoutError) as error:
                 self._say_once(error)
             else:
+                _end_if_cancelled()
                 if socket.close_code == REPLACED:  # rejoining would throw the other one out, for ever in turn
                     raise _replaced(worker.module)
             await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, no secret
@@ -126,6 +127,15 @@ class Client:
             self._outbox = None
             worker.lost()
             log.info("orchestrator lost; keeping engines loaded")
+
+
+def _end_if_cancelled() -> None:
+    """Go on with a cancellation that got lost: up to Python 3.12 a TaskGroup drops the one that comes while a
+    task of its own fails, as happens when this process and the orchestrator are stopped together.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _not_ours(status: int) -> AivtError:

@@ -14,6 +14,8 @@ from apps.shared import logs
 from apps.shared.client import Client, Worker
 from apps.shared.settings import Settings, misspelled
 
+STOP_LIMIT_S = 12.0  # the supervisor's own stop takes 9 s at the worst
+
 log = structlog.get_logger()
 
 
@@ -21,13 +23,18 @@ async def until_stopped(work: Awaitable[None], *, supervised: bool) -> None:
     """Run `work` until it ends or the process is asked to stop; then cancel it and wait for its clean-up.
 
     Asked to stop means SIGINT, SIGTERM, SIGHUP, Ctrl+Break, and when supervised the end of standard input:
-    the supervisor holds the other end of that pipe, so that no worker outlives it, however it dies.
+    the supervisor holds the other end of that pipe, so that no worker outlives it, however it dies. A
+    process that does not end within STOP_LIMIT_S of that is ended hard.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
+    hard_end = threading.Timer(STOP_LIMIT_S, os._exit, (1,))
+    hard_end.daemon = True
 
     def stop() -> None:
         task.cancel()
+        if hard_end.ident is None:  # not begun yet
+            hard_end.start()
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if number := getattr(signal, name, None):
@@ -38,8 +45,11 @@ async def until_stopped(work: Awaitable[None], *, supervised: bool) -> None:
     if supervised:
         watcher = threading.Thread(target=_wait_for_end_of_input, args=(loop, stop), daemon=True)
         watcher.start()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    finally:
+        hard_end.cancel()
 
 
 def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:

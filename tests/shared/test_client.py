@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -205,3 +206,26 @@ async def test_a_fault_of_the_worker_is_not_hidden(show):
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         await Client(show.settings).run(Broken())
+
+
+async def test_a_cancellation_that_gets_lost_ends_it_all_the_same(tmp_path, monkeypatch):
+    """What swallows a cancellation (a TaskGroup may, up to Python 3.12) does not make a worker immortal."""
+    serving = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def joined(_module):
+        yield SimpleNamespace(close_code=1000)
+
+    async def serve(_socket, _worker):
+        serving.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    client = Client(Settings(_env_file=None, aivt_data_dir=tmp_path))
+    monkeypatch.setattr(client, "_joined", joined)
+    monkeypatch.setattr(client, "_serve", serve)
+    running = asyncio.create_task(client.run(SimpleNamespace(module="tts")))
+    await serving.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

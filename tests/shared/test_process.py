@@ -51,6 +51,31 @@ def working(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             running.kill()
 
 
+def test_what_does_not_end_is_ended_hard():
+    """Work that takes no notice of being stopped does not keep its process alive."""
+    deaf = """
+import asyncio
+from apps.shared import process
+
+process.STOP_LIMIT_S = 0.1
+
+async def work():
+    print("working", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+asyncio.run(process.until_stopped(work(), supervised=True))
+"""
+    command = [sys.executable, "-c", deaf]
+    done = subprocess.run(
+        command, check=False, cwd=PROJECT_DIR, input="", timeout=15, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (1, "working\n")
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_asked_to_stop_it_cleans_up(name):

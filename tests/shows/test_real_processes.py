@@ -89,9 +89,10 @@ def test_nothing_is_left_behind(tmp_path, how):
     with real_show(tmp_path) as show:
         family = show.family()
         assert len(family) == 4
+        names = {process.pid: process.cmdline()[-1] for process in family}
         os.kill(show.process.pid, how)
         _gone, alive = psutil.wait_procs(family, timeout=10)
-        assert not alive
+        assert not [names[process.pid] for process in alive]
 
 
 def test_bad_settings_end_it_at_once_with_the_fix(tmp_path):
