@@ -71,9 +71,9 @@ class Client:
             except (OSError, WebSocketException, AivtError, TimeoutError) as error:
                 self._say_once(error)
             else:
-                _end_if_cancelled()
                 if socket.close_code == REPLACED:  # rejoining would throw the other one out, for ever in turn
                     raise _replaced(worker.module)
+            _end_if_cancelled()
             await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, no secret
             retry_s = min(retry_s * 2, LAST_RETRY_S)
 
@@ -101,7 +101,8 @@ class Client:
             ping_timeout=10,
         ) as socket:
             await socket.send(encode(Hello(module=module, protocol=PROTOCOL, pid=os.getpid())))
-            answer, *rest = decode(await asyncio.wait_for(socket.recv(), timeout=5))
+            async with asyncio.timeout(5):
+                answer, *rest = decode(await socket.recv())
             if rest or not isinstance(answer, Welcome):
                 raise InvalidHandshake(f"refused: {answer}")
             self._away_since_s, self._refused = None, ""
