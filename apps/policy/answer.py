@@ -9,8 +9,9 @@ import structlog
 
 from apps.policy.brain import Brain
 from apps.policy.moderation.gate import Gate
-from apps.policy.prompt import Prompt
+from apps.policy.prompt import Prompt, speaker
 from apps.policy.sentences import Cutter
+from apps.policy.stopword import StopWord
 from apps.shared.errors import EngineError
 from apps.shared.messages import FirstToken, Message, Piece, Thought
 
@@ -60,15 +61,18 @@ class Answer:
     async def _stream(self, brain: Brain, prompt: Prompt) -> None:
         """A broken stream's unfinished sentence is not said: half of one can mean anything."""
         cutter = Cutter(cut=self._cut)
+        stop = StopWord(f"\n{speaker(prompt.line)}:")  # small models like to go on as the other side
         async with contextlib.aclosing(brain.reply(prompt)) as tokens:
             async for token in tokens:
                 if not self._begun:
                     self._begun = True
                     self._send(FirstToken(turn_id=self._turn_id, at_s=self._now_s()))
-                for piece in cutter.feed(token):
+                for piece in cutter.feed(stop.before(token)):
                     self._release(piece)
                     await asyncio.sleep(0)  # a model that writes in bursts must not keep it from leaving
-        for piece in cutter.close():
+                if stop.reached:
+                    break
+        for piece in [*cutter.feed(stop.rest()), *cutter.close()]:
             self._release(piece)
 
     def _release(self, text: str) -> None:

@@ -85,6 +85,14 @@ async def test_a_success_at_the_second_attempt_is_no_failure():
     assert trouble is None
 
 
+async def test_a_model_that_goes_on_as_the_viewer_is_stopped():
+    """Her reply ends where the viewer's next line would begin, and the generation is aborted there."""
+    sent, trouble, brain = await given(["Sure!", "\n", "Bob", ": thanks. ", "Kitsu: any time."])
+    assert trouble is None
+    assert texts(sent) == ["Sure!"]
+    assert brain.closed_replies == 1
+
+
 async def test_the_first_token_is_told_once():
     """A failed attempt's token was the first; a second one would count the wait anew."""
     sent, _, _ = await given(["Well", AGAIN], ["Hello. "])

@@ -11,7 +11,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 from apps.policy import models
-from apps.policy.prompt import Prompt, messages, speaker
+from apps.policy.prompt import Prompt, messages
 from apps.shared.errors import EngineError, MissingError
 from apps.shared.settings import Settings
 
@@ -177,8 +177,6 @@ def _body(model: str, prompt: Prompt) -> dict[str, Any]:
             "num_ctx": CONTEXT_TOKENS,
             "num_predict": REPLY_LIMIT_TOKENS,
             "temperature": round(0.6 + 0.6 * prompt.persona.chaos, 2),
-            # Small models like to go on with the other side of the conversation.
-            "stop": [f"\n{speaker(prompt.line)}:"],
         },
     }
 

@@ -110,17 +110,19 @@ async def test_every_request_keeps_the_model_loaded_as_it_is(brain, fake):
         assert body["options"]["num_predict"] == ollama.REPLY_LIMIT_TOKENS
 
 
+async def test_the_warm_up_has_the_options_of_a_reply(brain, fake):
+    """Whoever speaks, with the same persona all requests have the very same options."""
+    await brain.start(PROMPT)
+    await said(brain, replace(PROMPT, line=Line("Eve", "yo", "redeem")))
+    warm_up, reply = fake.asked("/api/chat")
+    assert warm_up["options"] == reply["options"]
+
+
 async def test_chaos_is_temperature(brain, fake):
     """A persona that strays further is sampled hotter."""
     for chaos in (0.0, 0.5, 1.0):
         await said(brain, replace(PROMPT, persona=replace(PROMPT.persona, chaos=chaos)))
     assert [body["options"]["temperature"] for body in fake.asked("/api/chat")] == [0.6, 0.9, 1.2]
-
-
-async def test_the_model_does_not_speak_for_the_viewer(brain, fake):
-    """A model that goes on with the viewer's next line is stopped before it."""
-    fake.reply = ["Sure!", "\n", "Bob", ": thanks"]
-    assert "".join(await said(brain)) == "Sure!"
 
 
 async def test_start_evaluates_the_prompt_and_leaves(brain, fake):
