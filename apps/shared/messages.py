@@ -2,7 +2,8 @@
 
 A verb asks (`Think`, `Speak`, `Cancel`), a noun answers (`Piece`, `SpeechEnd`, `Stopped`). `turn_id` rides
 on all that belongs to a turn, so that stale work is dropped by comparing ids and never by timing. Urgent
-messages overtake data in every queue; that is a property of the type.
+messages overtake data in every queue, and those that only tell when something was wait for the next one to
+travel with; both are properties of the type.
 
 `at_s` always is `apps.shared.clock.now_s()` of the machine, at the moment that the message tells of.
 """
@@ -41,7 +42,8 @@ class Approved(Struct, frozen=True):
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
     """What travels in a text frame, tagged by its class name in lower case."""
 
-    urgent: ClassVar[bool] = False
+    urgent: ClassVar[bool] = False  # overtakes the others
+    patient: ClassVar[bool] = False  # leaves with the next one, at the latest with a heartbeat
 
 
 # --- joining and health ------------------------------------------------------------------------------
@@ -114,6 +116,8 @@ class Think(Message, frozen=True, kw_only=True):
 class FirstToken(Message, frozen=True, kw_only=True):
     """The model has begun."""
 
+    patient: ClassVar[bool] = True
+
     turn_id: str
     at_s: float
 
@@ -175,6 +179,8 @@ class Finish(Message, frozen=True, kw_only=True):
 
 class PieceReady(Message, frozen=True, kw_only=True):
     """The first sound of a piece has been synthesised."""
+
+    patient: ClassVar[bool] = True
 
     turn_id: str
     index: int

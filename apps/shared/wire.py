@@ -50,7 +50,7 @@ class Outbox:
     def __init__(self) -> None:
         self._urgent: deque[Message] = deque()
         self._data: deque[Message] = deque()
-        self._filled = asyncio.Event()
+        self._filled = asyncio.Event()  # something waits that is not merely patient; or it is closed
         self._closed = False
 
     def put(self, message: Message) -> bool:
@@ -61,7 +61,8 @@ class Outbox:
             kept = (other for other in self._data if getattr(other, "turn_id", "") != message.turn_id)
             self._data = deque(kept)
         (self._urgent if message.urgent else self._data).append(message)
-        self._filled.set()
+        if not message.patient:
+            self._filled.set()
         return True
 
     def close(self) -> None:
@@ -71,14 +72,13 @@ class Outbox:
 
     async def get(self, most: int = 1) -> list[Message]:
         """Wait for messages, and return up to `most` of those that are there."""
-        while not (self._closed or self._urgent or self._data):
-            self._filled.clear()
-            await self._filled.wait()
+        await self._filled.wait()
         if self._closed:
             raise ConnectionAbortedError("the peer does not read")
         waiting = [*self._urgent, *self._data]
-        if len(waiting) <= most:
-            self._urgent.clear()
-            self._data.clear()
-            return waiting
-        return [(self._urgent or self._data).popleft() for _ in range(most)]
+        if len(waiting) > most:
+            return [(self._urgent or self._data).popleft() for _ in range(most)]
+        self._urgent.clear()
+        self._data.clear()
+        self._filled.clear()
+        return waiting

@@ -5,7 +5,18 @@ import asyncio
 import pytest
 
 from apps.shared.errors import BadMessageError
-from apps.shared.messages import Approved, Cancel, Finish, Health, Hello, Message, Output, Speak, fingerprint
+from apps.shared.messages import (
+    Approved,
+    Cancel,
+    Finish,
+    FirstToken,
+    Health,
+    Hello,
+    Message,
+    Output,
+    Speak,
+    fingerprint,
+)
 from apps.shared.wire import Outbox, decode, encode
 
 HEALTH = Health(state="ok", ready=True)
@@ -119,3 +130,14 @@ async def test_a_closed_outbox_gives_up_at_once(waits_already):
     outbox.put(HEALTH)
     with pytest.raises(ConnectionAbortedError):
         await outbox.get()
+
+
+async def test_a_patient_message_travels_with_the_next():
+    """What only tells when something was is not worth a frame of its own; it keeps its place in the order."""
+    outbox = Outbox()
+    outbox.put(FirstToken(turn_id="a", at_s=1.0))
+    waiting = asyncio.create_task(outbox.get(most=3))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.put(Finish(turn_id="a"))
+    assert await waiting == [FirstToken(turn_id="a", at_s=1.0), Finish(turn_id="a")]
