@@ -174,8 +174,8 @@ def step(show: Show, event: Event, now_s: float) -> Step:
             calm = replace(show, panicked=False, paused=False)
             return _rearmed(calm, now_s), [ToVoice(calm.output)]
         case Pause():
-            held = replace(show, paused=True, deadline_s=None)
-            return held, [ToVoice(held.output)]
+            held = replace(show, paused=True)
+            return _rearmed(held, now_s), [ToVoice(held.output)]
         case Mute():
             show = replace(show, muted=event.muted)
             return show, [ToVoice(show.output)]

@@ -281,6 +281,14 @@ def test_a_pause_holds_the_voice_and_stops_the_clock():
     assert show.deadline_s is not None
 
 
+def test_a_pause_does_not_keep_a_hung_voice_waited_for():
+    """What is being stopped has its deadline, paused or not."""
+    show, _ = play(*SPEAKING, events.Stop("skip"), events.Pause())
+    show, actions = t.step(show, events.Late(), 101.0 + t.STOPPING_LIMIT_S)
+    assert ended(actions).outcome == "cancelled"
+    assert show.turn is None
+
+
 def test_muting_leaves_the_turn_alone():
     """Mute is about sound only: the turn, its captions and its clock go on."""
     before, _ = play(*SPEAKING)
