@@ -170,7 +170,8 @@ class Conductor:
         self._changed()
 
     def receive(self, module: str, message: Message) -> None:
-        """Take a message that this module may send."""
+        """Take a message that this module may send; each is a sign of life."""
+        self.lights.seen(module, self._now_s())
         match message:
             case Health():
                 self._take_health(module, message)

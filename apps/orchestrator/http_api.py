@@ -52,21 +52,22 @@ class HttpApi:
             "scene": self._scene,
         }
         self.routes = APIRouter()
-        self.routes.add_api_route("/health", self.health, methods=["GET"])
-        self.routes.add_api_route("/status", self.status, methods=["GET"])
-        self.routes.add_api_route("/control/{action}", self.control, methods=["POST"])
+        self.routes.add_route("/health", self.health, methods=["GET"])
+        self.routes.add_route("/status", self.status, methods=["GET"])
+        self.routes.add_route("/control/{action}", self.control, methods=["POST"])
         self.routes.add_api_websocket_route("/stream", self.stream)
 
-    async def health(self) -> Response:
+    async def health(self, _request: Request) -> Response:
         """Answer that the orchestrator runs; nothing else, for it needs no token."""
         return Response()
 
-    async def status(self) -> Response:
+    async def status(self, _request: Request) -> Response:
         """The whole state."""
         return _json(self._conductor.status())
 
-    async def control(self, action: str, request: Request) -> Response:
+    async def control(self, request: Request) -> Response:
         """One of the panel's buttons; answers with the state that follows."""
+        action = request.path_params["action"]
         try:
             if event := self._simple.get(action):
                 self._conductor.control(event)

@@ -58,6 +58,11 @@ class Lights:
         """Record that a worker is on the bus."""
         self._lights[module] = Light(state="starting", pid=pid, seen_s=now_s, joined=True)
 
+    def seen(self, module: str, now_s: float) -> None:
+        """Record a sign of life."""
+        if light := self._lights.get(module):
+            light.seen_s = now_s
+
     def health(self, module: str, health: Health, now_s: float) -> bool:
         """Record a heartbeat; True when it changes what the light shows."""
         light = self._lights[module]

@@ -50,6 +50,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._outbox: Outbox | None = None
+        self._spoke = False  # since the last heartbeat was due
         self._away_since_s: float | None = None
         self._refused = ""
 
@@ -116,8 +117,8 @@ class Client:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = (
-                    group.create_task(_write(socket, self._outbox)),
-                    group.create_task(_beat(worker, self._outbox)),
+                    group.create_task(self._write(socket, self._outbox)),
+                    group.create_task(self._beat(worker, self._outbox)),
                 )
                 await _read(socket, worker)
                 for task in tasks:
@@ -128,6 +129,20 @@ class Client:
             self._outbox = None
             worker.lost()
             log.info("orchestrator lost; keeping engines loaded")
+
+    async def _write(self, socket: ClientConnection, outbox: Outbox) -> None:
+        while True:
+            messages = await outbox.get(FRAME_MESSAGES)
+            await socket.send(encode(*messages))
+            self._spoke = self._spoke or any(not isinstance(message, Health) for message in messages)
+
+    async def _beat(self, worker: Worker, outbox: Outbox) -> None:
+        """Tell how the worker is, once a second; any other message is as good a sign of life."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            spoke, self._spoke = self._spoke, False
+            if not spoke and (health := worker.health()):
+                outbox.put(health)
 
 
 def _end_if_cancelled() -> None:
@@ -167,15 +182,3 @@ async def _read(socket: ClientConnection, worker: Worker) -> None:
                 log.warning("the orchestrator refused a frame", code=message.code, reason=message.reason)
             else:
                 worker.receive(message)
-
-
-async def _write(socket: ClientConnection, outbox: Outbox) -> None:
-    while True:
-        await socket.send(encode(*await outbox.get(FRAME_MESSAGES)))
-
-
-async def _beat(worker: Worker, outbox: Outbox) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_S)
-        if health := worker.health():
-            outbox.put(health)

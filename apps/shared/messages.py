@@ -71,7 +71,7 @@ class Error(Message, frozen=True, kw_only=True):
 
 
 class Health(Message, frozen=True, kw_only=True):
-    """A worker's heartbeat, once a second and at every change."""
+    """How a worker is: at every change, and once a second unless it has said something else."""
 
     urgent: ClassVar[bool] = True
 
