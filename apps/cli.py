@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("-o", "--output", required=True, metavar="OUT.wav")
     speak.add_argument("--visemes", metavar="OUT.json", help="write the mouth shapes too")
 
+    _add_voices(commands.add_parser("voices", help="Piper voices: which there are, and getting one"))
+    _add_model(commands.add_parser("model", help="language models: which there are, and getting one"))
+
+    setup = commands.add_parser("setup", help="install an optional part")
+    setup.add_argument("part", choices=("cuda",), help="libraries for ears and voices on an NVIDIA card")
+    setup.add_argument("--force", action="store_true", help="also without an NVIDIA driver")
+
     # With "-" as a prefix, argparse would take pytest's options for unknown ones of its own.
     test = commands.add_parser(
         "test", help="check the code and run the whole test suite", prefix_chars="+", add_help=False
@@ -77,10 +84,30 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="passed to pytest")
 
     bench = commands.add_parser("bench", help="measure this computer and this version")
-    bench.add_argument("what", choices=("latency", "interrupt", "resources"))
+    bench.add_argument("what", choices=("latency", "interrupt", "resources", "voices", "brains"))
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--turns", type=int, default=0, help="how many turns (default: as the bars ask)")
+    bench.add_argument("--real", action="store_true", help="latency: with your own model and voice")
     return top
+
+
+def _add_voices(voices: argparse.ArgumentParser) -> None:
+    voices.add_argument("--language", default="", metavar="en", help="only voices of this language")
+    voices.add_argument("--download", nargs="+", default=[], metavar="NAME", help="get these voices")
+    voices.add_argument("--json", action="store_true")
+    actions = voices.add_subparsers(dest="action", metavar="bench | use NAME")
+    bench = actions.add_parser("bench", help="compare the installed voices on this computer")
+    bench.add_argument("--json", action="store_true")
+    use = actions.add_parser("use", help="switch the voice of the running show")
+    use.add_argument("name", help="an installed voice, or espeak; '' leaves it to the persona")
+
+
+def _add_model(model: argparse.ArgumentParser) -> None:
+    actions = model.add_subparsers(dest="action", required=True, metavar="status | list | pull NAME")
+    for name, what in (("status", "what answers, and what runs where"), ("list", "models for this computer")):
+        actions.add_parser(name, help=what).add_argument("--json", action="store_true")
+    pull = actions.add_parser("pull", help="get a model through Ollama")
+    pull.add_argument("name", help="as in Ollama's library: llama3.1:8b")
 
 
 def _modules(names: str) -> frozenset[str]:
@@ -105,8 +132,20 @@ def _command(options: argparse.Namespace) -> int | None:
             module, function = "apps.orchestrator.console", options.command
         case "test":
             module, function = "scripts.suite", "main"
+        case "voices" if options.action == "bench":
+            module, function = "apps.tts_worker.measure", "bench"
+        case "voices" if options.action == "use":
+            module, function = "apps.orchestrator.console", "use_voice"
+        case "voices":
+            module, function = "apps.tts_worker.get_voices", "voices"
+        case "setup":
+            module, function = "scripts.setup_cuda", "main"
+        case "model":
+            module, function = "apps.policy.models.command", f"model_{options.action}"
         case "speak":
             module, function = "apps.tts_worker.speak", "speak"
+        case "bench" if options.real:
+            module, function = "scripts.bench.real", "main"
         case _:
             module, function = f"scripts.bench.{options.what}", "main"
     result: int | None = getattr(import_module(module), function)(options)

@@ -32,8 +32,11 @@ from typing import Any, Iterator, NamedTuple  # noqa: UP035 - Python 3.6 could n
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
+CUDA_LOCK = "requirements-cuda.lock"
 TURN_LIMIT_S = 1800  # a slow line needs many minutes for the packages
+STAMP = "aivt-stamp.json"
 STAMP_FORMAT = 1  # raise it when a healthy .venv of an older aivt.py must be made anew
+STDERR = 2  # its file descriptor
 BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 # pip is left out of the listing: upgrading it, as it keeps asking for, is not damage.
@@ -59,6 +62,8 @@ class SetupError(Exception):
 
     def __init__(self, reason: str, fix: str, exit_code: int = 3) -> None:
         super().__init__(f"{reason} {fix}")
+        self.reason = reason
+        self.fix = fix
         self.exit_code = exit_code
 
 
@@ -201,24 +206,34 @@ def listing(venv: Path) -> "dict[str, int]":
 
 
 def stamp_path(root: Path) -> Path:
-    return root / ".venv" / "aivt-stamp.json"
+    return root / ".venv" / STAMP
 
 
 def read_stamp(root: Path) -> "dict[str, Any]":
     """Return what write_stamp wrote, or {} if no installation was finished."""
+    return read(stamp_path(root))
+
+
+def read(path: Path) -> "dict[str, Any]":
+    """Return the stamp in `path`, or {} if there is none that is whole."""
     try:
-        stamp = json.loads(stamp_path(root).read_bytes())
+        stamp = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}
 
 
 def write_stamp(root: Path, contents: "dict[str, str]") -> None:
-    """Declare the installation finished: all at once, or not at all."""
+    """Declare the installation finished."""
     stamp = {"key": environment_key(root), "contents": contents, "files": listing(root / ".venv")}
-    unfinished = stamp_path(root).with_suffix(".new")
+    write(stamp_path(root), stamp)
+
+
+def write(path: Path, stamp: "dict[str, Any]") -> None:
+    """Write a stamp: all at once, or not at all."""
+    unfinished = path.with_suffix(".new")
     unfinished.write_text(json.dumps(stamp), encoding="utf-8")
-    unfinished.replace(stamp_path(root))
+    unfinished.replace(path)
 
 
 def damage(root: Path, stamp: "dict[str, Any]") -> str:
@@ -294,22 +309,26 @@ class Installer:
         self.python = str(self.venv / BIN / f"python{EXE}")
         self.variables = clean_environment()
 
-    def run(self, step: str, command: "list[str]", fix: str) -> str:
-        """Announce and run one step, and return what it printed. Raises SetupError with `fix` if it fails."""
+    def run(self, step: str, command: "list[str]", fix: str, *, shown: bool = False) -> str:
+        """Announce and run one step, and return what it printed. Raises SetupError with `fix` if it fails.
+
+        shown: what it prints, its progress, goes to stderr at once, and "" is returned.
+        """
         say(step)
         result = subprocess.run(
             command,
             cwd=self.root,
             env=self.variables,
             stdin=subprocess.DEVNULL,  # it belongs to the command that AIVT hands over to
-            stdout=subprocess.PIPE,
+            stdout=STDERR if shown else subprocess.PIPE,
             stderr=subprocess.STDOUT,
             close_fds=False,  # see only_installer
             check=False,
         )
-        output = str(result.stdout, "utf-8", "replace").strip()
+        output = str(result.stdout or b"", "utf-8", "replace").strip()
         if result.returncode:
-            print(output, file=sys.stderr)
+            if not shown:
+                print(output, file=sys.stderr)
             raise SetupError(f"{step} failed (exit code {result.returncode}, its output is above).", fix)
         return output
 
@@ -359,6 +378,29 @@ class Installer:
             "Undo changes to pyproject.toml, or close the AIVT that still runs, then start again.",
         )
 
+    def install_cuda(self) -> None:
+        """Make the folder of CUDA's libraries hold what their lock pins, and nothing else."""
+        folder = cuda_folder(self.root)
+        self.use_pips_mirrors()
+        self.run(
+            "installing CUDA's libraries",
+            [
+                *[str(self.venv / BIN / f"uv{EXE}"), "pip", "sync", "--python", self.python],
+                f"--target={folder}",
+                "--require-hashes",
+                "--only-binary=:all:",
+                # Gigabytes: a cache beside them can be linked instead of copied, keeps finished downloads
+                # after a failure, and is deleted at the end.
+                f"--cache-dir={cuda_cache(self.root)}",
+                "--link-mode=hardlink",
+                "--index-strategy=unsafe-best-match",
+                str(self.root / CUDA_LOCK),
+            ],
+            "Close every AIVT, check the internet connection and the free disk space, then start again: "
+            "finished downloads are kept.",
+            shown=True,
+        )
+
     def install_uv(self, pin: str) -> None:
         """Install the very uv that the lock pins, checked against its hashes by pip."""
         with tempfile.TemporaryDirectory(prefix="aivt-") as folder:
@@ -381,24 +423,72 @@ class Installer:
             self.variables = {**mirrors(config), **self.variables}
 
 
-def discard(venv: Path) -> None:
+def discard(folder: Path) -> None:
     """Delete an environment. It is moved away first: one that is in use stays whole, because Windows
     refuses the move, and a deletion that is interrupted leaves nothing behind under the real name."""
-    old = venv.with_name(".venv-old")
+    old = folder.with_name(f"{folder.name}-old")
     try:
         if old.exists():
             shutil.rmtree(old)
-        if venv.is_symlink():
-            venv.unlink()
-        elif venv.exists():
-            venv.rename(old)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            folder.rename(old)
             shutil.rmtree(old)
     except OSError as error:
         raise SetupError(
-            f".venv cannot be replaced ({error}).",
+            f"{folder.name} cannot be replaced ({error}).",
             "Close every AIVT, terminal and editor that uses it, then start again.",
             exit_code=1,
         ) from error
+
+
+# --- CUDA's libraries, for those who asked for them with `aivt setup cuda` ------------------------------
+
+
+def cuda_folder(root: Path) -> Path:
+    """Return where they lie, complete if a stamp lies with them.
+
+    Not in .venv: onnxruntime's build for CUDA consists of the same files as its other build, and would be
+    overwritten by it at the next update. apps/shared/cuda.py puts this folder first on the path of a worker
+    that is to use the graphics card. Besides, a new .venv costs no gigabytes again.
+    """
+    return root / ".venv-cuda"
+
+
+def cuda_cache(root: Path) -> Path:
+    return root / ".venv-cuda-cache"
+
+
+def cuda_stamp(root: Path) -> "dict[str, Any]":
+    """Return what the stamp says when all is well: which Python, which lock, each file's size in bytes."""
+    return {
+        "Python": environment_key(root)["Python"],
+        "lock": content_hashes(root, [CUDA_LOCK])[CUDA_LOCK],
+        "files": listing(cuda_folder(root)),
+    }
+
+
+def cuda_is_ready(root: Path) -> bool:
+    """Tell whether CUDA's libraries are whole and are what their lock pins."""
+    folder = cuda_folder(root)
+    return folder.exists() and read(folder / STAMP) == cuda_stamp(root)
+
+
+def set_up_cuda(root: Path) -> None:
+    """Install CUDA's libraries, or bring them up to date. Raises SetupError."""
+    folder = cuda_folder(root)
+    if folder.exists():
+        stamp, wanted = read(folder / STAMP), cuda_stamp(root)
+        if any(stamp.get(name) != wanted[name] for name in ("Python", "files")):
+            discard(folder)  # uv takes what is half there, or was built for another Python, for installed
+        else:
+            (folder / STAMP).unlink()
+    for unfinished in cuda_cache(root).glob(".tmp*"):  # a killed uv leaves it, and would not go on with it
+        shutil.rmtree(unfinished, ignore_errors=True)
+    Installer(root).install_cuda()
+    write(folder / STAMP, cuda_stamp(root))
+    shutil.rmtree(cuda_cache(root), ignore_errors=True)  # in vain on Windows while a scanner looks into it
 
 
 # --- Two terminals at once ----------------------------------------------------------------------------
@@ -472,6 +562,11 @@ def set_up(root: Path, locks: "list[str]") -> None:
         stamp_path(root).unlink()
     installer.install(all_locks)
     write_stamp(root, contents)
+    if read(cuda_folder(root) / STAMP) and not cuda_is_ready(root):
+        try:
+            set_up_cuda(root)
+        except SetupError as error:  # no reason to keep the show from starting
+            say(f"{error.reason} The processor does the work until this succeeds: aivt setup cuda")
     say("set up")
 
 

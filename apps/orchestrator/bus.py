@@ -28,6 +28,7 @@ from apps.shared.messages import (
     SpeechEnd,
     Stopped,
     Thought,
+    Voices,
     Welcome,
 )
 from apps.shared.wire import FRAME_MESSAGES, REPLACED, Outbox, decode, encode
@@ -37,7 +38,7 @@ POLICY_VIOLATION, TRY_LATER, OLD_PROTOCOL = 1008, 1013, 4400
 
 MAY_SEND: dict[str, tuple[type[Message], ...]] = {
     "policy": (Health, Persona, FirstToken, Decision, Piece, Thought, Stopped),
-    "tts": (Health, PieceReady, Mouth, PieceStarted, PiecePlayed, SpeechEnd, Stopped),
+    "tts": (Health, PieceReady, Mouth, PieceStarted, PiecePlayed, SpeechEnd, Stopped, Voices),
     "supervisor": (Process,),
 }
 

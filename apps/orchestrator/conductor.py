@@ -18,9 +18,10 @@ from apps.orchestrator import turn as t
 from apps.orchestrator.inbox import USER_LIMIT, Inbox, Item, cleaned
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
+from apps.orchestrator.manner import Manner
 from apps.orchestrator.record import Record
 from apps.orchestrator.stream import Stream
-from apps.shared.errors import AivtError, SettingsError
+from apps.shared.errors import SettingsError
 from apps.shared.messages import (
     Decision,
     Health,
@@ -31,13 +32,12 @@ from apps.shared.messages import (
     Piece,
     Process,
     Ready,
-    SetStyle,
     TurnState,
+    Voices,
 )
 
 WATCH_S = 0.5  # how often lights and the queue are looked over
 WORKER_AWAY_LIMIT_S = 30.0  # how long a line waits for a worker that is being restarted
-STYLE_LIMIT_S = 2.0
 JOURNAL_FIX = "Look at the disk of AIVT_DATA_DIR; the show goes on, what it misses is not written down."
 LATENCY_TURNS = 200  # the window of the percentiles in /status
 
@@ -56,20 +56,6 @@ class Result:
     reason: str
     timings_ms: dict[str, float]
     audio_ms: float
-
-
-class UnknownNameError(AivtError):
-    """A name that is not in the loaded list."""
-
-    def __init__(self, what: str, name: str, names: tuple[str, ...]) -> None:
-        super().__init__(
-            "unknown_name", f"there is no {what} {name!r}", fix=f"Use one of: {', '.join(names[:20])}"
-        )
-        self.names = names[:20]
-
-
-class AwayError(AivtError):
-    """The program or worker that would do it is not there."""
 
 
 class Conductor:
@@ -99,8 +85,7 @@ class Conductor:
         self._peers: dict[str, Send] = {}
         self._waiters: dict[str, asyncio.Future[Result]] = {}
         self._decided: dict[str, str] = {}  # decision id -> fingerprint, of the turn under way
-        self._persona: Persona | None = None
-        self._persona_news = asyncio.Event()
+        self.manner = Manner(self._send)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0  # when it fires
         self._numbers = itertools.count(1)
@@ -157,6 +142,7 @@ class Conductor:
         self.lights.joined(module, pid, self._now_s())
         if module == "tts":
             send(self._show.output)
+            self.manner.voice_joined()
         self._changed()
 
     def left(self, module: str, reason: str) -> None:
@@ -177,9 +163,8 @@ class Conductor:
                 self._take_health(module, message)
             case Process():
                 self._take_process(message)
-            case Persona():
-                self._persona = message
-                self._persona_news.set()
+            case Persona() | Voices():
+                self.manner.take(message)
                 self._changed()
             case Decision():
                 self._take_decision(message)
@@ -224,22 +209,6 @@ class Conductor:
         self.apply(event)
         self._changed()
 
-    async def set_style(self, name: str) -> Persona:
-        """Change her manner. Raises UnknownNameError, or AwayError when policy cannot do it now."""
-        send = self._peers.get("policy")
-        if send is None or self._persona is None:
-            raise AwayError("policy_down", "policy is not there", fix="Look at its light.", retryable=True)
-        names = {style.lower(): style for style in self._persona.styles}
-        if (known := names.get(name.strip().lower())) is None:
-            raise UnknownNameError("style", name, self._persona.styles)
-        self._persona_news.clear()
-        send(SetStyle(name=known))
-        try:
-            await asyncio.wait_for(self._persona_news.wait(), STYLE_LIMIT_S)
-        except TimeoutError as error:
-            raise AwayError("policy_slow", "policy does not answer", fix="Look at its light.") from error
-        return self._persona
-
     # --- the machine ---
 
     def apply(self, event: events.Event) -> None:
@@ -265,9 +234,10 @@ class Conductor:
             case t.Ended(turn, outcome):
                 self._end(turn, outcome)
 
-    def _send(self, module: str, message: Message) -> None:
+    def _send(self, module: str, message: Message) -> bool:
         if send := self._peers.get(module):
             send(message)
+        return send is not None
 
     def _set_timer(self) -> None:
         """See that `Late` comes at the deadline. A deadline mostly moves back: then the timer that runs looks
@@ -315,11 +285,11 @@ class Conductor:
 
     def status(self) -> dict[str, object]:
         """What `GET /status` returns."""
-        show, persona = self._show, self._persona
+        show = self._show
         return {
             "modules": self.lights.status(self._now_s()),
             "show": {"id": self.show_id, "rehearsal": self._rehearsal},
-            "persona": {"id": persona.id, "style": persona.style} if persona else None,
+            **self.manner.status(),
             "scene": None,
             "mood": None,
             "memory": None,

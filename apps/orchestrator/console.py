@@ -1,4 +1,4 @@
-"""`aivt say` and `aivt status`: the running show, asked from a terminal."""
+"""`aivt say`, `aivt status` and `aivt voices use`: the running show, asked from a terminal."""
 
 import argparse
 import http.client
@@ -42,6 +42,20 @@ def status(options: argparse.Namespace) -> int:
     queue = state["queue"]
     modes = [mode for mode in ("paused", "panicked", "muted") if queue[mode]]
     print(f"{'queue':<13} {queue['waiting']} waiting {' '.join(modes)}".rstrip())
+    return 0
+
+
+def use_voice(options: argparse.Namespace) -> int:
+    """Let the running show speak with another voice, and print which one speaks now."""
+    try:
+        state = ask("POST", "/control/voice", {"name": _utf8(options.name)})
+    except AivtError as error:
+        if error.code != "unknown_name":
+            raise
+        there = ", ".join(ask("GET", "/status")["voice"]["names"])
+        fix = f"Use one of {there}; or get it: aivt voices --download NAME"
+        raise SettingsError(error.code, str(error), fix=fix) from error
+    print(state["voice"]["name"])
     return 0
 
 

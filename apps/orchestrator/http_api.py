@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from apps.orchestrator import events
 from apps.orchestrator.access import SUBPROTOCOL
 from apps.orchestrator.bus import write_all
-from apps.orchestrator.conductor import AwayError, Conductor, ControlEvent, UnknownNameError
+from apps.orchestrator.conductor import Conductor, ControlEvent
+from apps.orchestrator.manner import AwayError, UnknownNameError
 from apps.shared.errors import AivtError
 from apps.shared.messages import Error, Snapshot
 
@@ -28,7 +29,7 @@ class Say(BaseModel):
 
 
 class Named(BaseModel):
-    """The choice of a style or a scene."""
+    """The choice of a style, a voice or a scene."""
 
     name: str
 
@@ -49,6 +50,7 @@ class HttpApi:
         self._with_body: dict[str, Callable[[bytes], Awaitable[Response]]] = {
             "say": self._say,
             "style": self._style,
+            "voice": self._voice,
             "scene": self._scene,
         }
         self.routes = APIRouter()
@@ -93,7 +95,11 @@ class HttpApi:
         return _json(await self._conductor.say(line.text, line.user, line.lane))
 
     async def _style(self, body: bytes) -> Response:
-        await self._conductor.set_style(Named.model_validate_json(body).name)
+        await self._conductor.manner.set_style(Named.model_validate_json(body).name)
+        return _json(self._conductor.status())
+
+    async def _voice(self, body: bytes) -> Response:
+        await self._conductor.manner.set_voice(Named.model_validate_json(body).name)
         return _json(self._conductor.status())
 
     async def _scene(self, body: bytes) -> Response:

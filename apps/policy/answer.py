@@ -1,19 +1,29 @@
 """One reply, from the question to the last approved piece."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 
 import structlog
 
 from apps.policy.brain import Brain
+from apps.policy.brains import Brains
+from apps.policy.deadlines import in_time
+from apps.policy.length import Length
 from apps.policy.moderation.gate import Gate
 from apps.policy.prompt import Prompt, speaker
+from apps.policy.repetition import Repetition
 from apps.policy.sentences import Cutter
 from apps.policy.stopword import StopWord
+from apps.policy.thinking import Thoughts
 from apps.shared.errors import EngineError
 from apps.shared.messages import FirstToken, Message, Piece, Thought
+from apps.shared.settings import Settings
+
+ALOUD_FIX = (
+    "Choose a model that answers without thinking first (an instruct model), or turn its thinking off."
+)
+RESERVE_S = 1.0  # of the time for the first word: enough for scripted lines, should nothing else come up
 
 log = structlog.get_logger()
 
@@ -24,55 +34,82 @@ class Answer:
     def __init__(
         self,
         turn_id: str,
-        cut: Literal["clause", "sentence"],
+        settings: Settings,
         send: Callable[[Message], None],
         now_s: Callable[[], float],
     ) -> None:
         self._turn_id = turn_id
-        self._cut = cut
+        self._settings = settings
         self._send = send
         self._now_s = now_s
         self._gate = Gate(turn_id)
         self._pieces = 0
         self._begun = False
 
-    async def give(self, brain: Brain, prompt: Prompt, hiccup: str) -> EngineError | None:
-        """Reply to the prompt; when the brain fails before a word was said, twice, say `hiccup` instead.
+    async def give(self, brains: Brains, brain: Brain, prompt: Prompt, hiccup: str) -> None:
+        """Reply to the prompt, with the next brain of the chain when one fails before a word was said.
 
-        Returns the failure that remains, for the light. Cancelling aborts the generation at once.
+        All of them together have POLICY_FIRST_TOKEN_S; when that is over, `hiccup` is what she says.
+        Cancelling aborts the generation at once.
         """
-        trouble = await self._attempt(brain, prompt)
-        if trouble and trouble.retryable and not self._pieces:
-            trouble = await self._attempt(brain, prompt)
-        if trouble and not self._pieces:
-            self._release(hiccup)
-        self._end(trouble)
-        return trouble
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._settings.policy_first_token_s
+        trouble = first_trouble = await self._attempt(brain, prompt, ends_s)
+        if trouble and trouble.retryable and self._may_go_on(ends_s):
+            trouble = first_trouble = await self._attempt(brain, prompt, ends_s)
+        while trouble and self._may_go_on(ends_s):
+            if (spare := await brains.after(brain, trouble, ends_s - RESERVE_S)) is None:
+                break
+            brain = spare
+            trouble = await self._attempt(brain, prompt, ends_s)
+        if trouble:
+            brains.failed(brain, trouble)
+            if not self._pieces:
+                self._release(hiccup)
+        self._end(first_trouble)
 
-    async def _attempt(self, brain: Brain, prompt: Prompt) -> EngineError | None:
+    def _may_go_on(self, ends_s: float) -> bool:
+        return not self._pieces and asyncio.get_running_loop().time() < ends_s
+
+    async def _attempt(self, brain: Brain, prompt: Prompt, ends_s: float) -> EngineError | None:
         """Say a reply as far as it comes; return what it broke with."""
         try:
-            await self._stream(brain, prompt)
+            await self._stream(brain, prompt, ends_s)
         except EngineError as error:
-            log.warning("brain failed", code=error.code, reason=str(error), spoken=self._pieces)
+            log.warning(
+                "brain failed", engine=brain.engine, code=error.code, reason=str(error), spoken=self._pieces
+            )
             return error
         return None
 
-    async def _stream(self, brain: Brain, prompt: Prompt) -> None:
+    async def _stream(self, brain: Brain, prompt: Prompt, ends_s: float) -> None:
         """A broken stream's unfinished sentence is not said: half of one can mean anything."""
-        cutter = Cutter(cut=self._cut)
-        stop = StopWord(f"\n{speaker(prompt.line)}:")  # small models like to go on as the other side
-        async with contextlib.aclosing(brain.reply(prompt)) as tokens:
-            async for token in tokens:
-                if not self._begun:
-                    self._begun = True
-                    self._send(FirstToken(turn_id=self._turn_id, at_s=self._now_s()))
-                for piece in cutter.feed(stop.before(token)):
-                    self._release(piece)
-                    await asyncio.sleep(0)  # a model that writes in bursts must not keep it from leaving
-                if stop.reached:
-                    break
-        for piece in [*cutter.feed(stop.rest()), *cutter.close()]:
+        thoughts = Thoughts()
+        astray = False  # what came so far was a thought, as its end told
+        cut = _Cut(prompt, self._settings)
+        words = in_time(
+            _visible(brain.reply(prompt), thoughts),
+            first_s=max(0.0, ends_s - asyncio.get_running_loop().time()),
+            stall_s=self._settings.policy_stall_s,
+        )
+        try:
+            async with aclosing(words):
+                async for text in words:
+                    if not self._begun:
+                        self._begun = True
+                        self._send(FirstToken(turn_id=self._turn_id, at_s=self._now_s()))
+                    if thoughts.orphan and not astray:
+                        if self._pieces:
+                            raise _thinks_aloud()
+                        astray, cut = True, _Cut(prompt, self._settings)
+                    for piece in cut.feed(text):
+                        self._release(piece)
+                        await asyncio.sleep(0)  # a model that writes in bursts must not keep it from leaving
+                    if cut.done:
+                        break
+        except EngineError as error:
+            raise (_thinks_aloud() if thoughts.inside else error) from error
+        for piece in cut.close():
             self._release(piece)
 
     def _release(self, text: str) -> None:
@@ -97,3 +134,55 @@ class Answer:
                 fix=trouble.fix if trouble else "",
             )
         )
+
+
+class _Cut:
+    """A stream of words cut into pieces, up to where the reply ends."""
+
+    def __init__(self, prompt: Prompt, settings: Settings) -> None:
+        self._stop = StopWord(f"\n{speaker(prompt.line)}:")  # small models like to go on as the other side
+        self._again = Repetition()
+        self._cutter = Cutter(cut=settings.tts_cut)
+        self._length = Length(prompt.persona.reply.sentences)
+        self._enough = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the model may stop writing."""
+        return self._enough or self._stop.reached or self._again.reached
+
+    def feed(self, text: str) -> Iterator[str]:
+        """Give the pieces that are complete now."""
+        return self._up_to_enough(self._cutter.feed(self._again.before(self._stop.before(text))))
+
+    def close(self) -> Iterator[str]:
+        """Give what is left at the end of the stream."""
+        rest = self._again.before(self._stop.rest()) + self._again.rest()
+        return self._up_to_enough([*self._cutter.feed(rest), *self._cutter.close()])
+
+    def _up_to_enough(self, pieces: Iterable[str]) -> Iterator[str]:
+        for piece in pieces:
+            if self._enough:
+                return
+            self._enough = self._length.ends(piece)
+            yield piece
+
+
+async def _visible(tokens: AsyncGenerator[str, None], thoughts: Thoughts) -> AsyncGenerator[str, None]:
+    """Pass on what is meant to be said. Raises EngineError when there is nothing but thoughts."""
+    said = False
+    async with aclosing(tokens):
+        async for token in tokens:
+            if text := thoughts.outside(token):
+                said = True
+                yield text
+    if text := thoughts.rest():
+        yield text
+    elif thoughts.dropped and not said:
+        raise _thinks_aloud()
+
+
+def _thinks_aloud() -> EngineError:
+    return EngineError(
+        "thinks_aloud", "the model thinks aloud, and did not come to an answer in time", fix=ALOUD_FIX
+    )

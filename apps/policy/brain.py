@@ -26,8 +26,15 @@ class Brain(Protocol):
     def reply(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Stream the reply, piece by piece as the model makes it.
 
+        There is no deadline in it: who reads it puts one on each wait (apps.policy.deadlines).
         `aclose()` on the generator, or cancelling the task that reads it, aborts the generation at once.
         A stream that ends without an error is a whole reply. Raises EngineError (code, fix, retryable).
+        """
+
+    async def warm(self, prompt: Prompt) -> None:
+        """Evaluate a prompt that is likely to come, so that its reply begins sooner; keep the model loaded.
+
+        Makes no text. Cancelling it frees the model at once. Raises EngineError.
         """
 
     async def close(self) -> None:

@@ -1,12 +1,14 @@
-"""Which brain answers: the wanted one as soon as it is there, the scripted one until then."""
+"""Which brain answers: the best of a chain that is there, from the wanted one down to the scripted one."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 
 from apps.policy.brain import Brain
-from apps.policy.engines.scripted import Scripted
+from apps.policy.idle import Idle
 from apps.policy.prompt import Prompt
 from apps.shared.engines import engine_class
 from apps.shared.errors import AivtError, SettingsError
@@ -15,108 +17,243 @@ from apps.shared.settings import Settings
 
 KNOWN = {
     "ollama": "apps.policy.engines.ollama:Ollama",
+    "llamacpp": "apps.policy.engines.llamacpp:LlamaCpp",
+    "openai": "apps.policy.engines.openai:OpenAI",
     "scripted": "apps.policy.engines.scripted:Scripted",
 }
-AUTO = "ollama"  # what `auto` takes when it is there
+# What `auto` wants first. `openai` never comes by itself: many computers have its settings for another
+# program, and they may lead to a cloud.
+AUTO = "ollama"
+LAST = "scripted"  # cannot fail
 
 PATIENCE_S = 8.0  # how long the show's start waits for a model that is being loaded
 START_LIMIT_S = 180.0  # a large model from a slow disk
-PROBE_S = 10.0  # how often a brain that was missing is looked for
+PROBE_S = 10.0  # how often a brain that is missing is looked for
 
 log = structlog.get_logger()
 
 
+def chain(settings: Settings) -> tuple[str, ...]:
+    """Return the engines in the order in which they are wanted, the scripted one last."""
+    name = LAST if settings.use_stub_policy else settings.policy_engine
+    if name == LAST:
+        return (LAST,)
+    spare = ("llamacpp",) if settings.policy_gguf else ()
+    return tuple(dict.fromkeys((AUTO if name == "auto" else name, *spare, LAST)))
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """One brain of the chain."""
+
+    brain: Brain
+    optional: bool  # nobody asked for it by name: that it is missing is no trouble
+    up: bool = False
+    was_up: bool = False  # it has answered in this show
+    trouble: AivtError | None = None  # why it is not up
+    start: asyncio.Task[None] | None = None  # under way
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # it is started or closed, not both
+
+
 class Brains:
-    """Holds the brain in use and the one that is wanted; `changed` is called when the light does.
+    """Holds the chain and the brain in use; `changed` is called when the light does.
+
+    idle: tells when there is no turn, so that a brain may be closed.
 
     Raises SettingsError for an unknown engine, MissingError for one that cannot be imported.
     """
 
-    def __init__(self, settings: Settings, changed: Callable[[], None]) -> None:
-        name = "scripted" if settings.use_stub_policy else settings.policy_engine
-        self._auto = name == "auto"
-        self._wanted: Brain = engine_class("POLICY_ENGINE", AUTO if self._auto else name, KNOWN)(settings)
-        self._fallback = Scripted(settings)
+    def __init__(self, settings: Settings, changed: Callable[[], None], idle: Idle) -> None:
+        auto = settings.policy_engine == "auto" and not settings.use_stub_policy
+        self._links = [
+            _Link(
+                brain=engine_class("POLICY_ENGINE", name, KNOWN)(settings),
+                optional=auto and name == AUTO,
+            )
+            for name in chain(settings)
+        ]
         self._changed = changed
-        self._trouble: AivtError | None = None
-        self._in_trouble = asyncio.Event()
-        self._was_up = False  # the wanted brain has answered in this show
-        self.current: Brain | None = None
+        self._current: _Link | None = None
+        self._fell = asyncio.Event()  # the brain in use has failed
+        self._idle = idle
+        self._sample: Callable[[], Prompt]
         self.ready = asyncio.Event()
 
-    async def run(self, sample: Prompt) -> None:
-        """Bring up the wanted brain, and again whenever it fails, for ever. `sample`: a likely prompt."""
-        await self._fallback.start(sample)
-        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._wait_no_longer)
+    @property
+    def current(self) -> Brain | None:
+        """The brain that answers now; None while the first is being loaded."""
+        return self._current.brain if self._current else None
+
+    async def run(self, sample: Callable[[], Prompt]) -> None:
+        """Bring up the best brain that is there, and better ones as they appear, for ever.
+
+        sample: gives a prompt like the next one, which a brain evaluates as it starts.
+        """
+        self._sample = sample
+        last = self._links[-1]
+        patience: asyncio.TimerHandle | None = None
         try:
-            while True:
-                await self._start(sample)
-                await self._in_trouble.wait()
-                await asyncio.sleep(PROBE_S)
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._up(last)
+                if len(self._links) > 1:
+                    patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._wait_no_longer)
+                while True:
+                    await self._climb()
+                    await self._until_worth_a_look()
         finally:
-            patience.cancel()
-            await self._wanted.close()
-            await self._fallback.close()
+            if patience:
+                patience.cancel()
+            for link in self._links:
+                await link.brain.close()
+
+    async def _climb(self) -> None:
+        """Try the brains that are better than the one in use, best first; close those that it replaces."""
+        for link in self._better():
+            if await self._up(link):
+                self._use(link)
+                break
+        for link in self._links[self._rank() + 1 : -1]:
+            if link.up:
+                self._tasks.create_task(self._retire(link))
+
+    async def _until_worth_a_look(self) -> None:
+        """Wait while the best brain answers; a missing one is looked for at a steady pace."""
+        if self._rank() == 0:
+            await self._fell.wait()
+        self._fell.clear()
+        await asyncio.sleep(PROBE_S)
+
+    def _better(self) -> list[_Link]:
+        return self._links[: self._rank()] if self._current else self._links
+
+    def _rank(self) -> int:
+        return self._links.index(self._current) if self._current else len(self._links)
 
     def _wait_no_longer(self) -> None:
-        if self.current is None:
-            self._use(self._fallback)
+        if self._current is None:
+            self._use(self._links[-1])
 
-    async def _start(self, sample: Prompt) -> None:
+    # --- starting and closing ---
+
+    async def _up(self, link: _Link) -> bool:
+        """Start a brain, or wait for its start that is under way; tell whether it is up."""
+        if not link.up:
+            if link.start is None:
+                link.start = self._tasks.create_task(self._start(link))
+            # Who waits may have a deadline; the start goes on without them.
+            await asyncio.shield(link.start)
+        return link.up
+
+    async def _start(self, link: _Link) -> None:
+        brain = link.brain
         try:
-            async with asyncio.timeout(START_LIMIT_S):
-                await self._wanted.start(sample)
+            async with link.lock, asyncio.timeout(START_LIMIT_S):
+                await brain.start(self._sample())
         except SettingsError:
             raise
         except AivtError as error:
-            self._fall_back(error)
+            self._note(link, error)
         except TimeoutError:
-            reason = f"{self._wanted.engine} did not start within {START_LIMIT_S:.0f} s"
-            self._fall_back(AivtError("start_timeout", reason, fix="Choose a smaller POLICY_MODEL."))
+            reason = f"{brain.engine} did not start within {START_LIMIT_S:.0f} s"
+            self._note(link, AivtError("start_timeout", reason, fix="Choose a smaller model."))
         else:
-            self._trouble, self._was_up = None, True
-            self._in_trouble.clear()
-            self._use(self._wanted)
+            link.up, link.was_up, link.trouble = True, True, None
+        finally:
+            link.start = None
+            self._changed()
 
-    def failed(self, error: AivtError) -> None:
-        """A reply has failed: the scripted brain takes over until the wanted one starts again."""
-        if self.current is self._wanted and self._wanted.engine != self._fallback.engine:
-            self._fall_back(error)
+    async def _retire(self, link: _Link) -> None:
+        """Free a model that a better one has replaced: both together may not fit into memory."""
+        await self._idle.wait()
+        async with link.lock:
+            if self._current is not link:
+                link.up = False
+                await link.brain.close()
 
-    def _fall_back(self, error: AivtError) -> None:
-        if str(error) != str(self._trouble):
-            log.warning("scripted lines answer", code=error.code, reason=str(error), fix=error.fix)
-        self._trouble = error
-        self._in_trouble.set()
-        self._use(self._fallback)
+    # --- in a turn ---
 
-    def _use(self, brain: Brain) -> None:
-        if self.current is not brain:
-            log.info("brain in use", engine=brain.engine, model=brain.model)
-        self.current = brain
+    async def after(self, brain: Brain, trouble: AivtError, ends_s: float) -> Brain | None:
+        """Return the brain to go on with when `brain` has failed: the next of the chain that is up in time.
+
+        ends_s: how long a start may take, on the loop's clock. None: there is nothing after it.
+        """
+        self.failed(brain, trouble)
+        for link in self._links[self._index(brain) + 1 :]:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(ends_s):
+                    if await self._up(link):
+                        self._use_instead(link)
+                        return link.brain
+        return None
+
+    def failed(self, brain: Brain, trouble: AivtError) -> None:
+        """A reply has failed: the next brain that is up takes over until this one starts again."""
+        link = self._links[self._index(brain)]
+        if link is self._links[-1]:
+            return
+        link.up = False
+        self._note(link, trouble)
+        if link is self._current:
+            self._use(next(lower for lower in self._links[self._rank() + 1 :] if lower.up))
+            self._fell.set()
+
+    def _use_instead(self, link: _Link) -> None:
+        """Use what a turn has found, unless a better one is up again meanwhile."""
+        if link in self._better():
+            self._use(link)
+
+    def _index(self, brain: Brain) -> int:
+        return next(index for index, link in enumerate(self._links) if link.brain is brain)
+
+    def _note(self, link: _Link, trouble: AivtError) -> None:
+        if str(trouble) != str(link.trouble):
+            log.warning(
+                "brain not there",
+                engine=link.brain.engine,
+                code=trouble.code,
+                reason=str(trouble),
+                fix=trouble.fix,
+            )
+        link.trouble = trouble
+
+    def _use(self, link: _Link) -> None:
+        if self._current is not link:
+            log.info("brain in use", engine=link.brain.engine, model=link.brain.model)
+        self._current = link
         self.ready.set()
         self._changed()
 
+    # --- the light ---
+
     def health(self) -> Health:
-        """The light: which brain answers, and why it is not the wanted one."""
-        brain = self.current
-        if brain is None:
-            reason = f"loading {self._wanted.engine} {self._wanted.model}".rstrip()
-            return Health(state="starting", ready=False, engine=self._wanted.engine, reason=reason)
-        if self._trouble is not None:
+        """Which brain answers, and why it is not the wanted one."""
+        wanted = self._links[0].brain
+        if self._current is None:
+            loading = next((link.brain for link in self._links if link.start), wanted)
+            reason = f"loading {loading.engine} {loading.model}".rstrip()
+            return Health(state="starting", ready=False, engine=loading.engine, reason=reason)
+        brain = self._current.brain
+        troubled = [link for link in self._better() if link.trouble]
+        if troubled:
+            who = "scripted lines answer" if brain.engine == LAST else f"{brain.engine} answers"
             return Health(
-                state="ok" if self._auto and not self._was_up else "degraded",
+                state="ok" if all(link.optional and not link.was_up for link in troubled) else "degraded",
                 ready=True,
                 engine=brain.engine,
                 model=brain.model,
-                reason=f"scripted lines answer: {self._trouble}",
-                fix=self._trouble.fix,
+                reason=f"{who}: {'; '.join(str(link.trouble) for link in troubled)}",
+                fix=_fix(troubled),
             )
-        loading = brain is not self._wanted
+        waiting = self._current is not self._links[0]
         return Health(
-            state="starting" if loading else "ok",
+            state="starting" if waiting else "ok",
             ready=True,
             engine=brain.engine,
             model=brain.model,
-            reason=f"loading {self._wanted.model or self._wanted.engine}" if loading else "",
+            reason=f"loading {wanted.model or wanted.engine}" if waiting else "",
         )
+
+
+def _fix(troubled: list[_Link]) -> str:
+    """What mends the best of them."""
+    return next((link.trouble.fix for link in troubled if link.trouble and link.trouble.fix), "")

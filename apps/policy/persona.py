@@ -1,18 +1,41 @@
 """Who she is: presets in readable files, one TOML file each in `personas/`."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from apps.shared.errors import SettingsError
+from apps.shared.messages import Delivery
 
 FOLDER = Path(__file__).parent / "personas"
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the model picks its words. The names are those of llama.cpp, Ollama and most servers."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.9  # higher: more surprising
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=200)] = 40
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    repeat_penalty: Annotated[float, msgspec.Meta(ge=1, le=2)] = 1.05
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a reply may get. The system text asks for less; this is where it is ended."""
+
+    sentences: Annotated[int, msgspec.Meta(ge=1, le=20)] = 4
+    tokens: Annotated[int, msgspec.Meta(ge=16, le=300)] = 160  # about 40 s of speech
+
+
+class Voice(Delivery, frozen=True, forbid_unknown_fields=True):
+    """Which voice speaks, and how."""
+
+    name: str = ""  # a Piper voice, or "espeak"; "": the one that the settings want
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +45,11 @@ class Persona:
     id: str  # the file's name without ending
     name: _Text  # what she is called
     style: _Text  # a few words, for the panel
-    chaos: _Share  # 0..1: how far she strays from the expected
-    energy: _Share  # 0..1: how lively she talks
     system: _Text  # the system text
     hiccups: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=5)]  # what she says when her model fails
+    sampling: Sampling = field(default_factory=Sampling)
+    reply: Reply = field(default_factory=Reply)
+    voice: Voice = field(default_factory=Voice)
 
 
 def names() -> list[str]:

@@ -14,6 +14,7 @@ from apps.policy.persona import Persona
 
 # Limits are in bytes of UTF-8 because no tokenizer makes more than one token of a byte: whatever viewers
 # write, 500 hieroglyphs each if they like, the prompt fits into 4096 tokens with 500 for the persona.
+CONTEXT_TOKENS = 4096  # what every model is asked to take
 NAME_LIMIT_BYTES = 64
 LINE_LIMIT_BYTES = 1000  # a Twitch message has at most 500 characters
 HISTORY_LIMIT_BYTES = 2300  # some twenty exchanges

@@ -14,7 +14,7 @@ one; 12 letters of it pay for 48, those 60 for 240, and from there on only whole
 sentence that would be longer than what is paid for is cut at its last clause before that, or else before the
 next "and" or the like; one without either is waited for: a cut anywhere else is heard more than a silence.
 
-What is guaranteed: everything fed comes out once and in order, except thoughts (<think>...</think>), white
+What is guaranteed: everything fed comes out once and in order, except white
 space between pieces, pieces with nothing to say in them, and closing marks (`!"`, `**` and the like) that
 arrive after their sentence has been given. The pieces do not depend on how the stream is split into tokens,
 unless it is split between a mark and what follows it without a space, or after a `**`.
@@ -42,8 +42,6 @@ _LATE = re.compile(rf"(?:[.!?…。！？,]|{_CLOSERS})*(?:[*_~`]{{1,3}}(?=\s))?
 _OPEN_ASIDE = re.compile(r"(?<![\w:;=*])(?:\[[^\]]*|\((?!\s)[^)]*|\*(?![\s*])[^*]*)$")
 _ORDINARY = re.compile(r"""["'“‘(\[*_]*(?:[^\W\d_]{2,}|I)(?:['’-][^\W\d_]+)*["'”’)\]*_]*""")
 _LIST_MARKER = re.compile(r"\s*(?:\d{1,3}|[a-z])")
-_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
-_TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
 
 
 def _set(words: str) -> frozenset[str]:
@@ -71,7 +69,6 @@ class Cutter:
 
     def __init__(self, *, cut: Literal["clause", "sentence"] = "clause") -> None:
         self._pace = PACE if cut == "clause" else None
-        self._thoughts = _Thoughts()
         self._text = ""  # what has been fed and not been given yet; in it,
         self._start = 0  # the piece being collected begins here,
         self._seen = 0  # has been judged up to here,
@@ -81,11 +78,11 @@ class Cutter:
 
     def feed(self, text: str) -> list[str]:
         """Take the next token (of any length) and return the pieces that are complete now, in order."""
-        return self._cut(self._thoughts.without(text))
+        return self._cut(text)
 
     def close(self) -> list[str]:
         """Return what remains at the end of the stream; nothing may be fed afterwards."""
-        return [*self._cut(self._thoughts.rest()), *self._take(len(self._text))]
+        return self._take(len(self._text))
 
     def _cut(self, text: str) -> list[str]:
         self._text += text
@@ -251,31 +248,3 @@ def _joins(left: str, right: str) -> bool:
         or ("\U0001f1e6" <= left <= "\U0001f1ff" and "\U0001f1e6" <= right <= "\U0001f1ff")  # flags
         or ("\ud800" <= left <= "\udbff" and "\udc00" <= right <= "\udfff")
     )
-
-
-class _Thoughts:
-    """Takes <think>...</think> out of a stream, however it is split; a space stands in its place."""
-
-    def __init__(self) -> None:
-        self._inside = False
-        self._held = ""  # what may be the beginning of a tag
-
-    def without(self, text: str) -> str:
-        """Return what of `text` is no thought."""
-        if not self._inside and not self._held and "<" not in text:
-            return text
-        parts = _THINK.split(self._held + text)  # text, slash, text, slash, ..., text
-        last = parts.pop()
-        spoken: list[str] = []
-        for before, slash in zip(parts[::2], parts[1::2], strict=True):
-            spoken += [] if self._inside else [before]
-            spoken.append(" ")
-            self._inside = not slash
-        tag = last.rfind("<")
-        begun = tag >= 0 and any(name.startswith(last[tag:].lower()) for name in _TAGS)
-        last, self._held = (last[:tag], last[tag:]) if begun else (last, "")
-        return "".join(spoken) + ("" if self._inside else last)
-
-    def rest(self) -> str:
-        """Return what was held back and became no tag."""
-        return "" if self._inside else self._held

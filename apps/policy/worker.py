@@ -2,23 +2,27 @@
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable
 
+import msgspec
 import structlog
 
 from apps.policy import persona as personas
 from apps.policy.answer import Answer
 from apps.policy.brain import Brain
 from apps.policy.brains import Brains
+from apps.policy.idle import Idle
 from apps.policy.prompt import Exchange, Line, Prompt, trimmed
 from apps.shared import speakable
 from apps.shared.client import Client
 from apps.shared.clock import now_s as shared_clock
-from apps.shared.errors import SettingsError
+from apps.shared.errors import EngineError, SettingsError
 from apps.shared.messages import (
     BusMessage,
     Cancel,
+    Delivery,
     Health,
     Heard,
     Message,
@@ -32,6 +36,9 @@ from apps.shared.process import run_worker
 from apps.shared.settings import Settings
 
 SAMPLE_LINE = Line("streamer", "hi", "chat")  # the warm-up's; only what stands before it matters
+SETTLE_S = 0.3  # while chat is busy the next turn follows at once, and warming up would only be in its way
+WARM_LIMIT_S = 60.0
+KEEP_WARM_S = 600.0  # a model that nobody asks for so long may be put out of memory
 
 log = structlog.get_logger()
 
@@ -48,7 +55,9 @@ class Policy:
         self._send = send
         self._now_s = now_s
         self._persona = personas.load(settings.aivt_persona)
-        self._brains = Brains(settings, lambda: send(self.health()))
+        self._idle = Idle()
+        self._brains = Brains(settings, lambda: send(self.health()), self._idle)
+        self._cold = asyncio.Event()  # the next prompt begins as none before it
         self._history: tuple[Exchange, ...] = ()
         self._lines: dict[str, Line] = {}  # of turns whose end is not known yet
         self._turn: tuple[str, asyncio.Task[None]] | None = None
@@ -58,12 +67,36 @@ class Policy:
         """Keep the brain up and own the turns, for ever."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._warm_up())
-            await self._brains.run(Prompt(self._persona, (), SAMPLE_LINE))
+            await self._brains.run(self._next_prompt)
+
+    def _next_prompt(self) -> Prompt:
+        """What the next prompt will be, but for its line."""
+        return Prompt(self._persona, self._history, SAMPLE_LINE)
 
     async def _warm_up(self) -> None:
-        """Import what numbers in words need, a second's work, once she can speak without it."""
+        """Import what numbers in words need, a second's work, once she can speak; then keep her warm."""
         await self._brains.ready.wait()
         await asyncio.to_thread(speakable.warm)
+        while True:
+            # Not wait_for: up to Python 3.11 it drops a cancellation that comes as the event is set.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_WARM_S):
+                    await self._cold.wait()
+            self._cold.clear()
+            await self._idle.run(self._warm)
+
+    async def _warm(self) -> None:
+        """Have the model evaluate now what the next turn would wait for."""
+        if (brain := self._brains.current) is None:
+            return
+        await asyncio.sleep(SETTLE_S)
+        try:
+            async with asyncio.timeout(WARM_LIMIT_S):
+                await brain.warm(self._next_prompt())
+        except EngineError as error:  # better noticed now than by a viewer
+            self._brains.failed(brain, error)
+        except TimeoutError:
+            log.info("not warmed up in time", engine=brain.engine)
 
     def health(self) -> Health:
         """How the brain is."""
@@ -75,7 +108,14 @@ class Policy:
 
     def _who(self) -> Persona:
         settings = self._settings
-        return Persona(id=settings.aivt_persona, style=self._persona.id, styles=tuple(personas.names()))
+        voice = self._persona.voice
+        return Persona(
+            id=settings.aivt_persona,
+            style=self._persona.id,
+            styles=tuple(personas.names()),
+            voice=voice.name,
+            delivery=msgspec.convert(voice, Delivery, from_attributes=True),
+        )
 
     def receive(self, message: BusMessage) -> None:
         """Take a message of the orchestrator."""
@@ -95,6 +135,7 @@ class Policy:
     def _change_manner(self, name: str) -> None:
         try:
             self._persona = personas.load(name)
+            self._cold.set()
         except SettingsError as error:  # its file was edited since the names were told: she stays as she is
             log.error("manner not changed", code=error.code, reason=str(error), fix=error.fix)
 
@@ -120,11 +161,11 @@ class Policy:
 
     async def _answer(self, turn_id: str, brain: Brain, prompt: Prompt) -> None:
         structlog.contextvars.bind_contextvars(turn_id=turn_id)
-        answer = Answer(turn_id, self._settings.tts_cut, self._send, self._now_s)
+        answer = Answer(turn_id, self._settings, self._send, self._now_s)
         hiccups = self._persona.hiccups
         hiccup = hiccups[next(self._hiccups) % len(hiccups)]
-        if trouble := await answer.give(brain, prompt, hiccup):
-            self._brains.failed(trouble)
+        with self._idle.turn():
+            await answer.give(self._brains, brain, prompt, hiccup)
 
     def _done(self, turn_id: str, task: asyncio.Task[None]) -> None:
         if self._turn and self._turn[0] == turn_id:
@@ -136,6 +177,7 @@ class Policy:
         line = self._lines.pop(heard.turn_id, None)
         if line is not None and heard.text:
             self._history = trimmed((*self._history, Exchange(line, heard.text)))
+            self._cold.set()
 
 
 async def run(settings: Settings, _options: argparse.Namespace) -> None:

@@ -9,9 +9,9 @@ travel with; both are properties of the type.
 """
 
 import hashlib
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 PROTOCOL = 1  # raised when a message changes so that an older peer would misread it
 
@@ -231,6 +231,42 @@ class SpeechEnd(Message, frozen=True, kw_only=True):
     fix: str = ""
 
 
+class Delivery(Struct, frozen=True):
+    """How she speaks, whichever voice she has; None: as that voice does. What an engine cannot it omits."""
+
+    speed: Annotated[float, Meta(ge=0.5, le=2)] = 1.0  # 2: twice as fast as the voice by itself
+    pitch: Annotated[float, Meta(ge=-12, le=12)] = 0.0  # semitones above the voice's own
+    volume: Annotated[float, Meta(ge=0, le=2)] = 1.0  # times the voice's own
+    noise: Annotated[float, Meta(ge=0, le=1.5)] | None = None  # Piper: how much the sound varies
+    rhythm: Annotated[float, Meta(ge=0, le=1.5)] | None = None  # Piper: how much lengths vary ("noise_w")
+    speaker: str = ""  # name or number of a speaker, in a voice that has several
+
+
+class SetDelivery(Message, frozen=True, kw_only=True):
+    """Speak like this, from the next piece on. On joining and at every change."""
+
+    delivery: Delivery
+
+
+class SetVoice(Message, frozen=True, kw_only=True):
+    """Speak with another voice once it is loaded; what is queued until then is said with the old one.
+
+    Answered by `Voices`.
+    """
+
+    name: str  # one of Voices.names; "": the one that the settings want
+
+
+class Voices(Message, frozen=True, kw_only=True):
+    """Which voice speaks, and which there are: on joining, and as the answer to `SetVoice`."""
+
+    name: str  # "en_US-ljspeech-medium", "espeak"; "" while the first is being loaded
+    names: tuple[str, ...]
+    code: str = ""  # why the wish was not met: "unknown_name", "voice_broken"
+    reason: str = ""
+    fix: str = ""
+
+
 # --- control -----------------------------------------------------------------------------------------
 
 
@@ -275,6 +311,8 @@ class Persona(Message, frozen=True, kw_only=True):
     id: str
     style: str
     styles: tuple[str, ...]
+    voice: str = ""  # the voice that this style wants; "": any
+    delivery: Delivery = Delivery()
 
 
 # --- for the panel and the overlays ------------------------------------------------------------------
@@ -327,6 +365,9 @@ BusMessage = (
     | Cancel
     | Stopped
     | Output
+    | SetDelivery
+    | SetVoice
+    | Voices
     | SetStyle
     | Persona
 )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from apps.shared.errors import SettingsError
@@ -37,6 +37,17 @@ def _ollama_url(value: str) -> str:
     if not port:
         raise ValueError(f"{parts.scheme}:// is not a web address")
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _base_url(value: str) -> str:
+    """Take a web address to which paths are appended."""
+    value = value.strip().rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("give a web address that begins with http:// or https://")
+    if parts.port == 0:  # reading it is what checks it
+        raise ValueError("there is no port 0")
+    return value.replace("//0.0.0.0", "//127.0.0.1", 1)  # servers print where they listen: everywhere
 
 
 def _inside_project(path: Path) -> Path:
@@ -71,17 +82,34 @@ class Settings(BaseSettings):
     policy_engine: str = "auto"
     policy_model: str = ""  # "": chosen by the memory of the graphics card
     ollama_host: Annotated[str, AfterValidator(_ollama_url)] = "http://127.0.0.1:11434"
+    policy_gguf: str = ""  # a file, or the name of one in AIVT_DATA_DIR/models; "": llama.cpp is not used
+    openai_base_url: Annotated[str, AfterValidator(_base_url)] = "http://127.0.0.1:8080/v1"
+    openai_api_key: SecretStr = SecretStr("")
     policy_first_token_s: float = Field(default=8.0, gt=0, le=120)
     policy_stall_s: float = Field(default=5.0, gt=0, le=120)
 
     tts_engine: str = "auto"
     espeak_voice: str = "en-us+f3"
     piper_voice: str = ""  # a file, or the name of a voice in AIVT_DATA_DIR/voices
+    voices_url: Annotated[str, AfterValidator(_base_url)] = (
+        "https://huggingface.co/rhasspy/piper-voices/resolve/main"
+    )
+    tts_device: Literal["cpu", "cuda"] = "cpu"  # where Piper runs
     tts_output: Annotated[str, AfterValidator(_known_output)] = ""  # "": the system's default device
     tts_monitor: str = ""  # a second device that plays the same; "": none
     tts_volume: float = Field(default=1.0, ge=0, le=2)
     tts_cut: Literal["clause", "sentence"] = "clause"
     tts_cache_mb: int = Field(default=64, ge=0, le=10_000)
+
+    @property
+    def voices_dir(self) -> Path:
+        """Where Piper's voices lie."""
+        return self.aivt_data_dir / "voices"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where GGUF models lie."""
+        return self.aivt_data_dir / "models"
 
     @property
     def logs_dir(self) -> Path:

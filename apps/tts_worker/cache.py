@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from apps.shared.messages import Delivery
 from apps.tts_worker.voice import Phoneme, Voice
 
-FORMAT_VERSION = 1  # raise it when a file or the meaning of a key changes: older clips then age out
+FORMAT_VERSION = 2  # raise it when a file or the meaning of a key changes: older clips then age out
 _DIGEST_BYTES = 16
 _OURS = re.compile(r"[0-9a-f]{64}\.(clip|part)")  # anything else in the folder is somebody else's
 
@@ -34,12 +35,13 @@ class Clip:
     phonemes: tuple[Phoneme, ...]  # times from the first sample
 
 
-def key_of(voice: Voice, text: str) -> str:
-    """Return the name under which `voice` saying `text` is kept: 64 hexadecimal digits.
+def key_of(voice: Voice, delivery: Delivery, text: str) -> str:
+    """Return the name under which `voice` saying `text` like this is kept: 64 hexadecimal digits.
 
     Everything that changes the sound is in it, so a new rate or another voice never finds the old clips.
     """
-    parts = (FORMAT_VERSION, voice.engine, voice.voice, voice.settings, voice.sample_rate_hz, text)
+    said_by = (voice.engine, voice.voice, voice.settings, voice.sample_rate_hz)
+    parts = (FORMAT_VERSION, *said_by, msgspec.structs.astuple(delivery), text)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from apps.shared.errors import MissingError, SettingsError
+from apps.shared.messages import Delivery
 from apps.shared.settings import Settings
 from apps.shared.speakable import speakable
 from apps.tts_worker import voices
@@ -20,7 +21,7 @@ def speak(options: argparse.Namespace) -> None:
     spoken = speakable(options.text)
     if not spoken:
         raise SettingsError("nothing_to_say", "nothing in this text can be said", fix="Give some words.")
-    voice = voices.load(settings, fall_back=False).voice
+    voice = voices.load(settings)
     pcm = bytearray()
     phonemes: list[Phoneme] = []
 
@@ -29,7 +30,7 @@ def speak(options: argparse.Namespace) -> None:
         phonemes.extend(chunk.phonemes)
         return True
 
-    voice.synthesize(spoken, keep)
+    voice.synthesize(spoken, Delivery(), keep)
     voice.close()
     try:
         _write_wav(Path(options.output), bytes(pcm), voice.sample_rate_hz)

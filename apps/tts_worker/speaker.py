@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
-from apps.shared.errors import EngineError
+from apps.shared.errors import AivtError
 from apps.shared.messages import (
+    Delivery,
     Message,
     Mouth,
     PiecePlayed,
@@ -26,9 +28,21 @@ from apps.tts_worker.cache import AudioCache, Clip, key_of
 from apps.tts_worker.outputs import Output
 from apps.tts_worker.playout import Mark, Playout
 from apps.tts_worker.visemes import timeline
-from apps.tts_worker.voice import Chunk, Phoneme, Voice
+from apps.tts_worker.voice import Chunk, Phoneme, Voice, suited
+from apps.tts_worker.voices import crashed
 
 log = structlog.get_logger()
+
+
+class Speaking(Protocol):
+    """Who speaks. Asked on the synthesis thread, before each piece."""
+
+    @property
+    def voice(self) -> Voice | None:
+        """The voice for the next piece."""
+
+    def failed(self, voice: Voice, error: AivtError) -> Voice | None:
+        """Return who speaks instead of a voice that could not, from now on; None when nobody is left."""
 
 
 @dataclass(slots=True)
@@ -40,14 +54,18 @@ class _Turn:
     played: int = 0
     finished: bool = False  # no more will be asked
     cancelled: bool = False  # read by the synthesis thread between chunks
-    trouble: EngineError | None = None
+    trouble: AivtError | None = None
     last_s: float = 0.0
 
 
 @dataclass(slots=True)
-class _Clip:
-    """What has been synthesised of a piece so far."""
+class _Piece:
+    """A piece of a turn, and what has been synthesised of it so far."""
 
+    turn: _Turn
+    index: int
+    text: str
+    delivery: Delivery
     pcm: bytearray = field(default_factory=bytearray)
     phonemes: list[Phoneme] = field(default_factory=list)
 
@@ -57,14 +75,14 @@ class Speaker:
 
     def __init__(
         self,
-        voice: Voice,
+        who: Speaking,
         cache: AudioCache,
         playout: Playout,
         send: Callable[[Message], None],
         now_s: Callable[[], float],
         thread: Executor,
     ) -> None:
-        self._voice = voice
+        self._who = who
         self._cache = cache
         self._playout = playout
         self._send = send
@@ -74,8 +92,8 @@ class Speaker:
         self._turn: _Turn | None = None
         self.output: Output | None = None
 
-    def speak(self, speak: Speak) -> None:
-        """Say a piece after what was said before. Text that was changed after its approval is refused."""
+    def speak(self, speak: Speak, delivery: Delivery) -> None:
+        """Say a piece in this manner after what was said before. Changed text is refused."""
         if not speak.approved.intact():
             log.error("text differs from what was approved; not spoken", turn_id=speak.turn_id)
             return
@@ -86,7 +104,8 @@ class Speaker:
         turn = self._turn
         turn.asked += 1
         self._playout.begin(turn.id, speak.index)
-        self._thread.submit(self._synthesise, turn, speak.index, speak.approved.spoken)
+        piece = _Piece(turn, speak.index, speak.approved.spoken, delivery)
+        self._thread.submit(self._synthesise, piece)
 
     def finish(self, turn_id: str) -> None:
         """No more pieces come in this turn."""
@@ -114,55 +133,75 @@ class Speaker:
 
     # --- on the synthesis thread ---
 
-    def _synthesise(self, turn: _Turn, index: int, text: str) -> None:
+    def _synthesise(self, piece: _Piece) -> None:
+        turn = piece.turn
         if turn.cancelled:
             return
-        key = key_of(self._voice, text)
+        voice = self._who.voice
+        assert voice
+        trouble = self._say(piece, voice)
+        if trouble:
+            log.error(
+                "voice failed", turn_id=turn.id, code=trouble.code, reason=str(trouble), fix=trouble.fix
+            )
+            other = self._who.failed(voice, trouble)
+            if other and not piece.pcm and not turn.cancelled:  # else half of it would be heard twice
+                trouble = self._say(piece, other)
+            turn.trouble = trouble or turn.trouble
+        if turn.cancelled:
+            return
+        self._playout.complete(turn.id, piece.index)
+        self._on_loop(self._complete, piece)
+
+    def _say(self, piece: _Piece, voice: Voice) -> AivtError | None:
+        """Say a piece, from the cache if it was said before; return what went wrong."""
+        delivery, _ = suited(voice, piece.delivery)
+        key = key_of(voice, delivery, piece.text)
         known = self._cache.get(key)
-        clip = _Clip()
 
         def give(chunk: Chunk) -> bool:
-            if turn.cancelled:
+            if piece.turn.cancelled:
                 return False
-            self._playout.add(turn.id, index, chunk.pcm)
-            if not clip.pcm:
-                self._on_loop(self._ready, turn, index, known is not None)
-            clip.pcm += chunk.pcm
-            clip.phonemes += chunk.phonemes
+            self._playout.add(piece.turn.id, piece.index, chunk.pcm)
+            if not piece.pcm:
+                self._on_loop(self._ready, piece, known is not None)
+            piece.pcm += chunk.pcm
+            piece.phonemes += chunk.phonemes
             return True
 
         try:
             if known:
                 give(Chunk(known.pcm, known.phonemes))
             else:
-                self._voice.synthesize(text, give)
+                voice.synthesize(piece.text, delivery, give)
+        except AivtError as error:
+            return error
         except Exception as error:  # the thread's edge: else the executor keeps it, and the turn hangs
-            turn.trouble = error if isinstance(error, EngineError) else _crashed(self._voice, error)
-            log.error("voice failed", turn_id=turn.id, code=turn.trouble.code, exc_info=error)
-        if turn.cancelled:
-            return
-        self._playout.complete(turn.id, index)
-        self._on_loop(self._complete, turn, index, clip)
-        if clip.pcm and not known and not turn.trouble:
-            self._cache.put(key, Clip(bytes(clip.pcm), tuple(clip.phonemes)))
+            log.error("voice crashed", turn_id=piece.turn.id, exc_info=error)
+            return crashed(voice.engine, error)
+        if piece.pcm and not known and not piece.turn.cancelled:
+            self._cache.put(key, Clip(bytes(piece.pcm), tuple(piece.phonemes)))
+        return None
 
     def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         self._loop.call_soon_threadsafe(call, *arguments)
 
     # --- on the event loop ---
 
-    def _ready(self, turn: _Turn, index: int, cached: bool) -> None:
+    def _ready(self, piece: _Piece, cached: bool) -> None:
+        turn = piece.turn
         if not turn.cancelled:
-            self._send(PieceReady(turn_id=turn.id, index=index, at_s=self._now_s(), cached=cached))
+            self._send(PieceReady(turn_id=turn.id, index=piece.index, at_s=self._now_s(), cached=cached))
             self._wake()
 
-    def _complete(self, turn: _Turn, index: int, clip: _Clip) -> None:
+    def _complete(self, piece: _Piece) -> None:
+        turn = piece.turn
         if turn.cancelled:
             return
         self._wake()  # also for a piece without sound: the output has to pass over it
-        duration_s = len(clip.pcm) / 2 / self._voice.sample_rate_hz
-        visemes = tuple(timeline(clip.phonemes, duration_s))
-        self._send(Mouth(turn_id=turn.id, index=index, visemes=visemes))
+        duration_s = len(piece.pcm) / 2 / self._playout.sample_rate_hz
+        visemes = tuple(timeline(piece.phonemes, duration_s))
+        self._send(Mouth(turn_id=turn.id, index=piece.index, visemes=visemes))
 
     def _wake(self) -> None:
         if self.output:
@@ -197,11 +236,3 @@ class Speaker:
                 fix=trouble.fix if trouble else "",
             )
         )
-
-
-def _crashed(voice: Voice, error: Exception) -> EngineError:
-    return EngineError(
-        "voice_crashed",
-        f"{voice.engine} failed: {type(error).__name__}: {error}",
-        fix="Choose another TTS_ENGINE, and report this with the log of the voice.",
-    )

@@ -11,20 +11,37 @@ import structlog
 from apps.shared.client import Client
 from apps.shared.clock import now_s as shared_clock
 from apps.shared.errors import AivtError, MissingError
-from apps.shared.messages import BusMessage, Cancel, Finish, Health, Message, Output, Speak
+from apps.shared.messages import (
+    BusMessage,
+    Cancel,
+    Delivery,
+    Finish,
+    Health,
+    Message,
+    Output,
+    SetDelivery,
+    SetVoice,
+    Speak,
+)
 from apps.shared.process import run_worker
 from apps.shared.settings import Settings
-from apps.tts_worker import voices
 from apps.tts_worker.cache import AudioCache
 from apps.tts_worker.outputs import PacedOutput, open_output
 from apps.tts_worker.playout import Mark, Playout
 from apps.tts_worker.speaker import Speaker
+from apps.tts_worker.switch import VoiceSwitch
+from apps.tts_worker.voice import suited
+from apps.tts_worker.voices import FALLBACK
 
 log = structlog.get_logger()
 
 
 class Tts:
-    """Loads the voice, then speaks."""
+    """Loads the voice, then speaks; changes the voice when it is told to, and when the voice fails.
+
+    thread: where speech is synthesised, one job at a time. loader: where voices are loaded meanwhile; by
+    itself a thread of its own, or `thread` when that is given.
+    """
 
     module = "tts"
 
@@ -34,22 +51,24 @@ class Tts:
         send: Callable[[Message], None],
         now_s: Callable[[], float] = shared_clock,
         thread: Executor | None = None,
+        loader: Executor | None = None,
     ) -> None:
         self._settings = settings
         self._send = send
         self._now_s = now_s
+        loader = loader or thread or ThreadPoolExecutor(1, "loading")
         self._thread = thread or ThreadPoolExecutor(1, "synthesis")
+        self._switch = VoiceSwitch(settings, send, self._changed, self._thread, loader)
         self._speaker: Speaker | None = None
         self._playout: Playout | None = None
-        self._loaded: voices.Loaded | None = None
         self._silent: AivtError | None = None  # why nobody can hear her
         self._wish = Output(muted=False, held=False)
+        self._delivery = Delivery()
 
     async def run(self) -> None:
         """Load the voice and play, for ever. Raises SettingsError for settings that cannot be used."""
-        settings, loop = self._settings, asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._thread, lambda: voices.load(settings, fall_back=True))
-        self._loaded = loaded
+        settings, loop, switch = self._settings, asyncio.get_running_loop(), self._switch
+        voice = await switch.start()
 
         own_thread = threading.get_ident()
 
@@ -57,16 +76,18 @@ class Tts:
             here = threading.get_ident() == own_thread
             (loop.call_soon if here else loop.call_soon_threadsafe)(speaker.marked, mark)
 
-        playout = self._playout = Playout(loaded.voice.sample_rate_hz, marked)
+        playout = self._playout = Playout(voice.sample_rate_hz, marked)
         cache = AudioCache(settings.aivt_data_dir / "cache" / "speech", settings.tts_cache_mb * 1_000_000)
-        speaker = Speaker(loaded.voice, cache, playout, self._send, self._now_s, self._thread)
+        speaker = Speaker(switch, cache, playout, self._send, self._now_s, self._thread)
         self._obey(self._wish)
         try:
-            await self._play(speaker, playout)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._play(speaker, playout))
+                group.create_task(switch.run())
         finally:
             speaker.stop()
             self._thread.shutdown(wait=True, cancel_futures=True)
-            loaded.voice.close()
+            switch.close()
 
     async def _play(self, speaker: Speaker, playout: Playout) -> None:
         """Play to the wanted output; without it go on silently, in real time, under a red light."""
@@ -87,36 +108,50 @@ class Tts:
         self._speaker = speaker
         self._send(self.health())
 
+    def _changed(self) -> None:
+        if self._speaker:
+            self._send(self.health())
+
     def health(self) -> Health:
         """How the voice is."""
-        if self._speaker is None or self._loaded is None:
+        voice = self._switch.in_use
+        if self._speaker is None or voice is None:
             return Health(state="starting", ready=False, reason="loading the voice")
-        voice = self._loaded.voice
         output = self._speaker.output
-        trouble = self._silent or self._loaded.trouble or (output.trouble if output else None)
+        instead = self._switch.trouble
+        _, odd = suited(voice, self._delivery)
+        trouble = self._silent or instead or odd or voice.trouble or (output.trouble if output else None)
+        reason = str(trouble or "")
+        if trouble and trouble is instead and voice.engine == FALLBACK:
+            reason = f"espeak speaks instead: {reason}"
         return Health(
             state="down" if self._silent else "degraded" if trouble else "ok",
             ready=True,
             engine=voice.engine,
             model=voice.voice,
-            reason=str(trouble or ""),
+            reason=reason,
             fix=trouble.fix if trouble else "",
         )
 
     def joined(self) -> Iterable[Message]:
-        """Nothing beside health."""
-        return ()
+        """Which voice speaks, and which there are."""
+        return (self._switch.told(),)
 
     def receive(self, message: BusMessage) -> None:
         """Take a message of the orchestrator."""
         if isinstance(message, Output):
             self._wish = message
             self._obey(message)
+        elif isinstance(message, SetVoice):
+            self._switch.want(message.name)
+        elif isinstance(message, SetDelivery):
+            self._delivery = message.delivery
+            self._changed()
         if self._speaker is None:
             return
         match message:
             case Speak():
-                self._speaker.speak(message)
+                self._speaker.speak(message, self._delivery)
             case Finish(turn_id=turn_id):
                 self._speaker.finish(turn_id)
             case Cancel(turn_id=turn_id):

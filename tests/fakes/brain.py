@@ -17,6 +17,7 @@ class FakeBrain:
     def __init__(self, _settings: Settings | None = None) -> None:
         self.replies: deque[Iterable[str | float | AivtError]] = deque()
         self.prompts: list[Prompt] = []
+        self.warmed: list[Prompt] = []
         self.starts = 0
         self.start_s = 0.0  # how long it takes to start
         self.missing: AivtError | None = None  # why it cannot be started now
@@ -42,5 +43,16 @@ class FakeBrain:
         finally:
             self.closed_replies += 1
 
+    async def warm(self, prompt: Prompt) -> None:
+        self.warmed.append(prompt)
+        if self.missing:
+            raise self.missing
+
     async def close(self) -> None:
         self.closed = True
+
+
+class SpareBrain(FakeBrain):
+    """Another one, to fall back to."""
+
+    engine, model = "spare", "spare-1b"

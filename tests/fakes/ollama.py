@@ -22,12 +22,15 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from tests.fakes.ollama_library import Library, PullFault, facts
+
 Json = dict[str, Any]
 Reply = Sequence[str] | Callable[[list[Json]], Sequence[str]]
 
 CONTEXT_TOKENS = 4096
 REPEATS_LIMIT = 30  # after more identical chunks in a row Ollama ends the stream without a word
 FOREVER_S = 1e9
+MODEL_NAME = re.compile(r"[\w.:-]+(/[\w.:-]+)*", re.ASCII)
 RUNNER_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "num_thread", "use_mmap", "main_gpu")
 
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -103,6 +106,7 @@ class FakeOllama:
     reply: the pieces (tokens) of every reply, or a function of the messages that the model is shown.
     first_token_s, tokens_per_s: the pace; 0 means at once. load_s: what loading a model takes.
     parallel, queue_limit: OLLAMA_NUM_PARALLEL and OLLAMA_MAX_QUEUE.
+    pull_bytes_per_s: 0 means at once. on_card: how much of a loaded model is on the graphics card, 0..1.
     """
 
     def __init__(
@@ -117,12 +121,16 @@ class FakeOllama:
         load_s: float = 0.0,
         parallel: int = 1,
         queue_limit: int = 512,
+        pull_bytes_per_s: float = 0.0,
+        on_card: float = 1.0,
     ) -> None:
         self.models = {_tagged(name): _tagged(name) in map(_tagged, thinking) for name in models}
         self.library = {_tagged(name) for name in library}
         self.reply = reply
         self.first_token_s, self.tokens_per_s, self.load_s = first_token_s, tokens_per_s, load_s
         self.faults: deque[Fault | None] = deque()  # one is used up by each generation
+        self.pull_faults: deque[PullFault | None] = deque()  # one is used up by each pull
+        self.downloads, self.on_card = Library(pull_bytes_per_s), on_card
         self.requests: list[Request] = []
         self.generations: list[Generation] = []
         self.loads = 0
@@ -381,7 +389,7 @@ class FakeOllama:
                     {
                         **_listed(name),
                         "expires_at": _rfc3339(min(runner.expires_at_s - now_s, FOREVER_S)),
-                        "size_vram": 1,
+                        "size_vram": int(facts(name).size * self.on_card),
                         "context_length": runner.key[0],
                     }
                     for name, runner in self._live().items()
@@ -391,22 +399,46 @@ class FakeOllama:
 
     async def _show(self, request: web.Request) -> web.Response:
         name = self._named(await self._body(request))
-        return _json({**_listed(name), "capabilities": ["completion", *["thinking"] * self.models[name]]})
+        known = facts(name)
+        talks = ["completion", *["thinking"] * self.models[name]] if known.talks else ["embedding"]
+        told = {"license": known.license, "remote_host": known.remote_host}
+        return _json(
+            {
+                "details": _listed(name)["details"],
+                "model_info": known.model_info,
+                "capabilities": talks,
+                "modified_at": _rfc3339(),
+                **{key: value for key, value in told.items() if value},  # Go leaves empty ones out
+            }
+        )
 
     async def _pull(self, request: web.Request) -> web.StreamResponse:
         body = await self._body(request)
-        name = _tagged(str(body.get("model") or body.get("name") or ""))
-        known = name in self.library
-        states = ["pulling manifest", "verifying sha256 digest", "success"] if known else ["pulling manifest"]
-        lines: list[Json] = [{"status": state} for state in states]
-        if known:
-            self.models[name] = False
-        else:
-            lines.append({"error": "pull model manifest: file does not exist"})
+        wanted = str(body.get("model") or body.get("name") or "")
+        if not MODEL_NAME.fullmatch(wanted):
+            raise Refused(400, "invalid model name")
         if body.get("stream") is False:
-            return _json(lines[-1], 200 if known else 500)
-        text = b"".join(_go_json(line) + b"\n" for line in lines)
-        return web.Response(body=text, content_type="application/x-ndjson")
+            last = [line async for line in self._pulled(_tagged(wanted)) if isinstance(line, dict)][-1]
+            return _json(last, 500 if "error" in last else 200)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        async with aclosing(self._pulled(_tagged(wanted))) as stream:
+            async for line in stream:
+                await response.write(line if isinstance(line, bytes) else _go_json(line) + b"\n")
+        return response
+
+    async def _pulled(self, name: str) -> AsyncGenerator[Json | bytes, None]:
+        """Fetch a model that is in the library; the lines are those of the real one."""
+        if name not in self.library:
+            yield {"status": "pulling manifest"}
+            yield {"error": "pull model manifest: file does not exist"}
+            return
+        fault = self.pull_faults.popleft() if self.pull_faults else None
+        async with aclosing(self.downloads.pull(name, fault)) as lines:
+            async for line in lines:
+                if line == {"status": "success"}:
+                    self.models[name] = False
+                yield line
 
 
 @dataclass
@@ -561,8 +593,22 @@ def _held_back(pieces: Iterable[str], stops: list[str]) -> Iterator[str]:
 
 
 def _listed(name: str) -> Json:
-    details = {"format": "gguf", "family": "llama", "parameter_size": "3B", "quantization_level": "Q4_K_M"}
-    return {"name": name, "model": name, "size": 1, "digest": "0" * 64, "details": details}
+    known = facts(name)
+    details = {
+        "format": "gguf",
+        "family": known.family,
+        "parameter_size": known.parameter_size,
+        "quantization_level": "Q4_K_M",
+    }
+    remote = {"remote_host": known.remote_host} if known.remote_host else {}
+    return {
+        "name": name,
+        "model": name,
+        "size": known.size,
+        "digest": "0" * 64,
+        "details": details,
+        **remote,
+    }
 
 
 def _rfc3339(ahead_s: float = 0.0) -> str:
@@ -584,23 +630,32 @@ def _json(value: Json, status: int = 200) -> web.Response:
     return web.Response(body=_go_json(value), status=status, content_type="application/json")
 
 
-async def _serve(port: int) -> None:
+async def _serve(options: argparse.Namespace) -> None:
     fake = FakeOllama(
-        models=("llama3.2:3b",),
+        models=options.models.split(","),
+        library=options.library.split(","),
         reply=lambda messages: re.findall(
             r"\s*\S+", f"You said {messages[-1]['content']!r}, and I heard it."
         ),
         first_token_s=0.3,
         tokens_per_s=30,
+        pull_bytes_per_s=options.pull_mb_per_s * 1e6,
+        on_card=options.on_card,
     )
-    fake.port = port
+    fake.port = options.port
+    fake.pull_faults += [PullFault[name] for name in options.pull_faults]
     async with fake:
-        print(f"a stand-in for Ollama at {fake.url}, with the models {', '.join(fake.models)}")
+        print(f"a stand-in for Ollama at {fake.url}, with the models {', '.join(fake.models)}", flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A stand-in for Ollama, to try AIVT with.")
     parser.add_argument("--port", type=int, default=11434)
+    parser.add_argument("--models", default="llama3.2:3b", help="names that are pulled, comma-separated")
+    parser.add_argument("--library", default="llama3.1:8b,gemma3:12b", help="names that can be pulled")
+    parser.add_argument("--pull-mb-per-s", type=float, default=500.0)
+    parser.add_argument("--pull-faults", nargs="*", default=[], choices=[each.name for each in PullFault])
+    parser.add_argument("--on-card", type=float, default=1.0, help="share of a model on the graphics card")
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(parser.parse_args().port))
+        asyncio.run(_serve(parser.parse_args()))

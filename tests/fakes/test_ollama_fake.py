@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.ollama import FakeOllama, Fault, Json
+from tests.fakes.ollama_library import PullFault
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -269,3 +270,81 @@ async def test_models_are_listed_shown_and_pulled(post, fake, session):
     assert "new:latest" in fake.models
     async with session.get(f"{fake.url}/api/version") as response:
         assert await response.json() == {"version": "0.33.0"}
+
+
+async def test_a_pull_streams_every_layer(post, fake):
+    """Layer by layer with digest, total and, once there is one, completed; then the states in order."""
+    status, lines = await post("/api/pull", {"model": "new"})
+    assert status == 200
+    assert lines[0] == {"status": "pulling manifest"}
+    assert [line["status"] for line in lines[-3:]] == [
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ]
+    layers = lines[1:-3]
+    assert all(line["status"] == f"pulling {line['digest'][7:19]}" for line in layers)
+    assert "completed" not in layers[0]
+    assert len({line["digest"] for line in layers}) == 2
+    last = {line["digest"]: line for line in layers}.values()
+    assert all(line["completed"] == line["total"] for line in last)
+    _, again = await post("/api/pull", {"model": "new"})
+    assert len(again) == 1 + 2 + 3, "what is there is not fetched again"
+
+
+async def test_a_pull_without_a_stream_is_one_object(post):
+    """The last line; an error has its status."""
+    assert await post("/api/pull", {"model": "new", "stream": False}) == (200, [{"status": "success"}])
+    status, [line] = await post("/api/pull", {"model": "nobody", "stream": False})
+    assert status == 500
+    assert "file does not exist" in line["error"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "https://x/y"])
+async def test_a_pull_wants_a_name(post, name):
+    """Before anything is fetched."""
+    status, [line] = await post("/api/pull", {"model": name})
+    assert (status, line["error"]) == (400, "invalid model name")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (PullFault.DISK_FULL, "no space left on device"),
+        (PullFault.OFFLINE, "no such host"),
+        (PullFault.TOO_OLD, "requires a newer version"),
+        (PullFault.DIGEST, "digest mismatch"),
+    ],
+)
+async def test_a_pull_fails_within_its_stream(post, fake, fault, words):
+    """With status 200, for it has begun; the next pull is a healthy one."""
+    fake.pull_faults.append(fault)
+    status, lines = await post("/api/pull", {"model": "new"})
+    assert status == 200
+    assert words in lines[-1]["error"]
+    assert "new:latest" not in fake.models
+    assert (await post("/api/pull", {"model": "new"}))[1][-1] == {"status": "success"}
+
+
+async def test_a_client_that_leaves_stops_the_pull(fake, session):
+    """What has come is kept."""
+    fake.downloads.bytes_per_s = 1e9
+    async with session.post(f"{fake.url}/api/pull", data=json.dumps({"model": "new"})) as response:
+        async for line in response.content:
+            if b"completed" in line:
+                break
+    assert 0 < sum(fake.downloads.partial.values()) < 2e9
+    assert "new:latest" not in fake.models
+
+
+async def test_a_model_is_shown_with_metadata_and_licence(post, fake, session):
+    """Long lists are emptied, and what is empty is left out."""
+    fake.models["llama3.1:8b"] = False
+    _, [shown] = await post("/api/show", {"model": "llama3.1:8b"})
+    assert shown["model_info"]["llama.block_count"] == 32
+    assert shown["model_info"]["tokenizer.ggml.tokens"] == []
+    assert shown["license"].startswith("LLAMA 3.1")
+    assert shown["details"]["quantization_level"] == "Q4_K_M"
+    _, [shown] = await post("/api/show", {"model": "kitsu"})
+    assert "license" not in shown
+    assert "remote_host" not in shown

@@ -19,8 +19,10 @@ from apps.shared.messages import (
     Finish,
     Hello,
     Message,
+    Output,
     Process,
     Ready,
+    SetDelivery,
     Speak,
     SpeechEnd,
     Think,
@@ -229,7 +231,7 @@ async def test_only_what_the_gate_let_through_is_spoken(show):
     """Text without its decision, text that was changed, text that was blocked: none reaches the voice."""
     async with show.worker("policy") as policy, show.worker("tts") as voice:
         await show.until(lambda: not show.conductor.lights.missing())
-        await voice.receive()
+        assert [type(await voice.receive()) for _ in range(2)] == [Output, SetDelivery]
         line = await say(show)
         think = await policy.receive()
         turn_id = think.turn_id

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from apps.orchestrator import events
 from apps.orchestrator import turn as t
-from apps.orchestrator.conductor import AwayError, Conductor, UnknownNameError, _percentiles
+from apps.orchestrator.conductor import Conductor, _percentiles
 from apps.orchestrator.inbox import Inbox
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
@@ -18,10 +18,8 @@ from apps.shared.messages import (
     Health,
     Heard,
     Message,
-    Persona,
     Process,
     Ready,
-    SetStyle,
     Speak,
     Think,
 )
@@ -296,42 +294,6 @@ async def test_trouble_with_the_journal_is_seen_and_passes():
         on_air.rows.trouble = ""
         await asyncio.sleep(1)
         assert (own()["state"], own()["reason"], own()["fix"]) == ("ok", "", "")
-
-
-# --- style ---
-
-
-async def test_a_style_is_asked_of_policy():
-    """The answer is the persona as policy then tells it."""
-    async with with_both() as on_air:
-        asked = asyncio.create_task(on_air.conductor.set_style("COZY"))
-        await asyncio.sleep(0)
-        assert on_air.sent["policy"] == [SetStyle(name="cozy")]
-        changed = Persona(id="kitsu", style="cozy", styles=PERSONA.styles)
-        on_air.conductor.receive("policy", changed)
-        assert await asked == changed
-
-
-async def test_a_style_that_cannot_be_had_says_why():
-    """Away, slow, or not there: each with its code."""
-    async with leading() as led:
-        with pytest.raises(AwayError) as away:
-            await led.conductor.set_style("cozy")
-        led.join("policy")
-        with pytest.raises(UnknownNameError) as unknown:
-            await led.conductor.set_style("pirate")
-        with pytest.raises(AwayError) as slow:
-            await led.conductor.set_style("cozy")
-        assert [error.value.code for error in (away, unknown, slow)] == [
-            "policy_down",
-            "unknown_name",
-            "policy_slow",
-        ]
-        assert unknown.value.names == PERSONA.styles
-        assert "cozy, hype, kitsu" in unknown.value.fix
-
-
-# --- figures ---
 
 
 @pytest.mark.parametrize(

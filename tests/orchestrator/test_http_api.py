@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from apps.orchestrator import conductor as conductor_module
+from apps.orchestrator import manner
 from apps.shared.messages import (
     MODULES,
     Finish,
@@ -17,12 +17,15 @@ from apps.shared.messages import (
     Persona,
     PiecePlayed,
     PieceStarted,
+    SetDelivery,
     SetStyle,
+    SetVoice,
     Speak,
     SpeechEnd,
     Think,
     Thought,
     TurnState,
+    Voices,
 )
 from apps.shared.wire import Outbox
 from tests.orchestrator.served import Peer, decided
@@ -101,7 +104,7 @@ async def test_an_unknown_button_lists_those_there_are(http):
     assert (status, body["code"]) == (404, "unknown_action")
     assert set(body["names"]) == {
         *("panic", "resume", "pause", "skip", "mute", "unmute"),
-        *("say", "style", "scene"),
+        *("say", "style", "voice", "scene"),
     }
     assert (await posted(http, "/nowhere"))[1]["code"] == "not_found"
     async with http.get("/control/skip") as response:
@@ -115,7 +118,7 @@ async def test_a_line_is_answered_with_what_became_of_it(show, http):
     """The whole exchange, as `aivt say --json` prints it; and the journal has it."""
     async with show.worker("policy") as policy, show.worker("tts") as voice:
         await show.until(lambda: not show.conductor.lights.missing())
-        await voice.receive()
+        assert [type(await voice.receive()) for _ in range(2)] == [Output, SetDelivery]
         body = {"text": " hi\nthere ", "user": "mika", "as": "mention"}
         asked = asyncio.create_task(posted(http, "/control/say", body))
         think = await policy.receive()
@@ -203,7 +206,7 @@ async def test_odd_texts_reach_her_as_one_clean_line(show, http, text, seen):
         assert (await asked)[1]["outcome"] == "failed"
 
 
-# --- style and scene ---
+# --- style, voice and scene ---
 
 
 async def test_a_style_is_chosen_by_name(show, http):
@@ -233,13 +236,30 @@ async def test_a_style_needs_policy(show, http, monkeypatch):
     assert (await posted(http, "/control/style", {"name": "cozy"}))[0] == 503
     async with show.worker("policy"):
         await show.until(lambda: show.conductor.status()["persona"])
-        monkeypatch.setattr(conductor_module, "STYLE_LIMIT_S", 0.01)
+        monkeypatch.setattr(manner, "STYLE_LIMIT_S", 0.01)
         status, answer = await posted(http, "/control/style", {"name": "cozy"})
         assert (status, answer["code"]) == (503, "policy_slow")
     await show.until(lambda: show.light("policy")["state"] == "down")
     status, answer = await posted(http, "/control/style", {"name": "cozy"})
     assert (status, answer["code"]) == (503, "policy_down")
     assert answer["fix"]
+
+
+async def test_a_voice_is_chosen_by_name(show, http):
+    """The voice process knows which there are; what it refuses is refused with the names, or with the fix."""
+    assert (await posted(http, "/control/voice", {"name": "amber"}))[0] == 503
+    async with show.worker("tts") as voice:
+        await voice.receive()
+        for told, status, key, value in (
+            (Voices(name="amber", names=("amber",)), 200, "voice", {"name": "amber", "names": ["amber"]}),
+            (Voices(name="amber", names=("amber",), code="unknown_name"), 404, "names", ["amber"]),
+            (Voices(name="amber", names=(), code="voice_broken", fix="Get it."), 400, "fix", "Get it."),
+        ):
+            asked = asyncio.create_task(posted(http, "/control/voice", {"name": " Amber "}))
+            assert await voice.receive() == SetVoice(name="Amber")
+            await voice.send(told)
+            answered, body = await asked
+            assert (answered, body[key]) == (status, value)
 
 
 async def test_a_scene_needs_obs(http):

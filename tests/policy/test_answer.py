@@ -1,13 +1,16 @@
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from apps.policy.answer import Answer
+from apps.policy.answer import RESERVE_S, Answer
+from apps.policy.brain import Brain
+from apps.policy.brains import Brains
 from apps.policy.persona import load
 from apps.policy.prompt import Line, Prompt
-from apps.shared.errors import EngineError
+from apps.shared.errors import AivtError, EngineError
 from apps.shared.messages import Decision, FirstToken, Piece, Thought
+from apps.shared.settings import Settings
 from tests.fakes.brain import FakeBrain
 
 PROMPT = Prompt(load("kitsu"), (), Line("Bob", "hi", "chat"))
@@ -16,13 +19,38 @@ AGAIN = EngineError("http_500", "the server broke", fix="Restart it.", retryable
 NEVER = EngineError("context_too_small", "the prompt is too long", fix="Shorten it.")
 
 
+class Chain:
+    """Brains one after the other; the first answers until it fails."""
+
+    def __init__(self, *brains: FakeBrain) -> None:
+        self.brains = brains
+        self.failures: list[AivtError] = []
+        self.ends_s = 0.0
+
+    def failed(self, _brain: Brain, trouble: AivtError) -> None:
+        self.failures.append(trouble)
+
+    async def after(self, brain: Brain, trouble: AivtError, ends_s: float) -> Brain | None:
+        self.failed(brain, trouble)
+        self.ends_s = ends_s
+        following = self.brains[self.brains.index(cast(FakeBrain, brain)) + 1 :]
+        return following[0] if following else None
+
+
+def answer(chain, sent, **settings):
+    """Give the answer of the chain's first brain; `sent` gets the messages."""
+    answer = Answer("t1", Settings(_env_file=None, **settings), sent.append, lambda: 1.5)
+    return answer.give(cast(Brains, chain), chain.brains[0], PROMPT, HICCUP)
+
+
 async def given(*replies):
-    """Let a brain with these replies answer; return the messages, the failure and the brain."""
+    """Let a brain with these replies answer; return the messages, the last failure and the brain."""
     brain = FakeBrain()
     sent: list[Any] = []
     brain.replies.extend(replies)
-    answer = Answer("t1", "clause", sent.append, lambda: 1.5)
-    return sent, await answer.give(brain, PROMPT, HICCUP), brain
+    chain = Chain(brain)
+    await answer(chain, sent)
+    return sent, chain.failures[-1] if chain.failures else None, brain
 
 
 def texts(sent):
@@ -58,7 +86,7 @@ async def test_a_whole_reply():
         ),
         pytest.param([["🦊 ", "*waves*"]], [], "failed", "nothing_sayable", id="no words"),
         pytest.param(
-            [["<think>Hm. Who is it?</think>"]], [], "failed", "nothing_sayable", id="only thoughts"
+            [["<think>Hm. Who is it?</think>"]], [HICCUP], "whole", "thinks_aloud", id="only thoughts"
         ),
         pytest.param([[]], [], "failed", "nothing_sayable", id="empty"),
         pytest.param([[AGAIN], ["🦊"]], [], "failed", "nothing_sayable", id="retried, no words"),
@@ -104,9 +132,8 @@ async def test_a_cancel_aborts_the_generation():
     """The brain's stream is closed at once, and nothing more is sent."""
     brain = FakeBrain()
     sent: list[Any] = []
-    brain.replies.append(["Hello there. ", 3600.0, "Never said. "])
-    answer = Answer("t1", "clause", sent.append, lambda: 0.0)
-    task = asyncio.create_task(answer.give(brain, PROMPT, HICCUP))
+    brain.replies.append(["Hello there. ", 3.0, "Never said. "])
+    task = asyncio.create_task(answer(Chain(brain), sent))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -128,5 +155,122 @@ async def test_where_she_is_cut(cut, pieces):
     brain = FakeBrain()
     sent: list[Any] = []
     brain.replies.append(["Well hello there my friend,", " how are you?"])
-    await Answer("t1", cut, sent.append, lambda: 0.0).give(brain, PROMPT, HICCUP)
+    await answer(Chain(brain), sent, tts_cut=cut)
     assert texts(sent) == pieces
+
+
+# --- down the chain ---
+
+
+def chain_of(*replies):
+    """A brain for each reply."""
+    brains = []
+    for reply in replies:
+        brains.append(FakeBrain())
+        brains[-1].replies.append(reply)
+    return Chain(*brains)
+
+
+async def test_the_next_brain_answers_in_the_same_turn():
+    """What a brain cannot answer, the next one does; nobody hears that anything was wrong."""
+    chain = chain_of([NEVER], ["Well", NEVER], ["Hello. "])
+    sent: list[Any] = []
+    await answer(chain, sent)
+    assert texts(sent) == ["Hello."]
+    assert chain.failures == [NEVER, NEVER]
+    thought = sent[-1]
+    assert (thought.outcome, thought.reason, thought.fix) == (
+        "whole",
+        "context_too_small: the prompt is too long",
+        "Shorten it.",
+    )
+
+
+@pytest.mark.looptime
+async def test_all_brains_together_have_the_time_of_one():
+    """A brain that says nothing uses up the turn's time: then a safe line, not another brain's wait."""
+    chain = chain_of([3600.0, "Late. "], ["Later. "])
+    sent: list[Any] = []
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    await answer(chain, sent, policy_first_token_s=6)
+    assert loop.time() - begun_s == pytest.approx(6)
+    assert texts(sent) == [HICCUP]
+    assert sent[-1].reason.startswith("first_token_timeout")
+    assert [error.code for error in chain.failures] == ["first_token_timeout"]
+    assert chain.brains[1].prompts == []
+
+
+@pytest.mark.looptime
+async def test_what_is_left_of_the_time_goes_to_the_next_brain():
+    """Less a reserve for the lines that need no model."""
+    chain = chain_of([2.0, NEVER], ["Hello. "])
+    begun_s = asyncio.get_running_loop().time()
+    await answer(chain, [], policy_first_token_s=6)
+    assert chain.ends_s - begun_s == pytest.approx(6 - RESERVE_S)
+
+
+async def test_what_was_said_stays_said():
+    """A brain that breaks off after a sentence is not followed by another one's answer."""
+    chain = chain_of(["Hello there. And", NEVER], ["Something else. "])
+    sent: list[Any] = []
+    await answer(chain, sent)
+    assert texts(sent) == ["Hello there."]
+    assert chain.failures == [NEVER]
+
+
+# --- what is not said ---
+
+
+async def test_thoughts_are_not_said():
+    """What a model thinks aloud is neither spoken nor counted as its first word."""
+    sent, trouble, _ = await given(["<thi", "nk>They greet", " me.</think>\n\n", "Hello!"])
+    assert trouble is None
+    assert texts(sent) == ["Hello!"]
+
+
+@pytest.mark.looptime
+async def test_a_model_that_thinks_too_long():
+    """Thinking is no word: the time for the first one goes on, and the fix names the cause."""
+    brain = FakeBrain()
+    thought: list[str | float] = [1.0, "hm "]
+    brain.replies.append(["<think>", *thought * 60, "</think>Hello! "])
+    sent: list[Any] = []
+    chain = Chain(brain)
+    await answer(chain, sent, policy_first_token_s=6)
+    assert texts(sent) == [HICCUP]
+    assert chain.failures[-1].code == "thinks_aloud"
+    assert not any(isinstance(message, FirstToken) for message in sent)
+
+
+async def test_a_thought_that_had_no_beginning():
+    """A template may open the thought in the prompt: while nothing was said of it, the rest is the reply."""
+    sent, trouble, _ = await given(["They greet me", "</think>", "Hello!"])
+    assert trouble is None
+    assert texts(sent) == ["Hello!"]
+
+
+async def test_a_thought_that_slipped_out():
+    """Too late to take back: she says no more, and the light names the model's fault."""
+    sent, trouble, _ = await given(["They greet me. Say hello.", "</think>", "Hello!"])
+    assert trouble
+    assert trouble.code == "thinks_aloud"
+    assert "Hello!" not in texts(sent)
+
+
+async def test_a_loop_is_ended():
+    """A model that repeats itself is stopped, and its generation aborted."""
+    sent, trouble, brain = await given(["That was fun. ", *["LUL "] * 500])
+    assert trouble is None
+    assert texts(sent)[0] == "That was fun."
+    assert " ".join(texts(sent)).count("LUL") < 10
+    assert brain.closed_replies == 1
+
+
+async def test_a_reply_without_end_is_ended():
+    """So many sentences as the persona allows, and no more; the generation is aborted."""
+    sentences = [f"This is sentence number {number}. " for number in range(50)]
+    sent, trouble, brain = await given(sentences)
+    assert trouble is None
+    assert len(texts(sent)) == PROMPT.persona.reply.sentences
+    assert brain.closed_replies == 1

@@ -12,21 +12,34 @@ from apps.policy.persona import load
 from apps.policy.prompt import Exchange, Line, Prompt
 from apps.shared.engines import engine_class
 from apps.shared.settings import Settings
+from tests.fakes.gguf import write_gguf
+from tests.fakes.llama_server import llama_server
 from tests.fakes.ollama import FakeOllama
+from tests.fakes.openai import FakeOpenAI
 
 PROMPT = Prompt(load("kitsu"), (), Line("Bob", "Hello! How was your day?", "chat"))
 TALK = [f"word{number} " for number in range(100)]
 
 
-@pytest.fixture(params=sorted(KNOWN))
-async def brain(request):
-    """Every engine that AIVT knows, with the server it needs."""
-    values: dict[str, Any] = {"_env_file": None, "policy_model": "kitsu"}
+@pytest.fixture(params=[*sorted(KNOWN), "openai to llama.cpp"])
+async def brain(request, tmp_path):
+    """Every engine that AIVT knows, with the server or the model that it needs."""
+    engine = request.param.split()[0]
+    values: dict[str, Any] = {"_env_file": None, "aivt_data_dir": tmp_path, "policy_model": "kitsu"}
     async with AsyncExitStack() as stack:
-        if request.param == "ollama":
-            fake = await stack.enter_async_context(FakeOllama(reply=TALK, tokens_per_s=1000))
-            values["ollama_host"] = fake.url
-        brain = engine_class("POLICY_ENGINE", request.param, KNOWN)(Settings(**values))
+        match request.param:
+            case "ollama":
+                fake = await stack.enter_async_context(FakeOllama(reply=TALK, tokens_per_s=1000))
+                values["ollama_host"] = fake.url
+            case "llamacpp":
+                values["policy_gguf"] = str(write_gguf(tmp_path / "tiny.gguf", "".join(TALK)))
+            case "openai":
+                server = await stack.enter_async_context(FakeOpenAI(reply=TALK, tokens_per_s=1000))
+                values["openai_base_url"] = server.url
+            case "openai to llama.cpp":
+                model = write_gguf(tmp_path / "tiny.gguf", "".join(TALK))
+                values["openai_base_url"] = stack.enter_context(llama_server(model))
+        brain = engine_class("POLICY_ENGINE", engine, KNOWN)(Settings(**values))
         stack.push_async_callback(brain.close)
         await brain.start(PROMPT)
         yield brain
@@ -89,6 +102,16 @@ async def test_a_cancelled_reader_leaves_it_usable(brain):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert (await whole(brain)).strip()
+
+
+async def test_warming_up_makes_no_text_and_spoils_nothing(brain):
+    """Also when it is given up in the middle, as a turn that begins does."""
+    await brain.warm(PROMPT)
+    task = asyncio.create_task(brain.warm(replace(PROMPT, history=(Exchange(PROMPT.line, "Fine!"),))))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
     assert (await whole(brain)).strip()
 
 

@@ -2,9 +2,11 @@ import asyncio
 import contextlib
 
 import pytest
+from pydantic import SecretStr
 
 from apps.policy import brains as module
-from apps.policy.brains import PATIENCE_S, PROBE_S, START_LIMIT_S, Brains
+from apps.policy.brains import PATIENCE_S, PROBE_S, START_LIMIT_S, Brains, chain
+from apps.policy.idle import Idle
 from apps.policy.persona import load
 from apps.policy.prompt import Line, Prompt
 from apps.shared.errors import EngineError, MissingError, SettingsError
@@ -14,12 +16,15 @@ pytestmark = pytest.mark.looptime
 
 SAMPLE = Prompt(load("kitsu"), (), Line("streamer", "hi", "chat"))
 FAKE = "tests.fakes.brain:FakeBrain"
+SPARE = "tests.fakes.brain:SpareBrain"
 DOWN = MissingError("fake_down", "nobody answers", fix="Start it.")
 BROKE = EngineError("fake_broke", "it broke", fix="Restart it.")
+GGUF = {"policy_gguf": "kitsu.gguf"}
 
 
-def brains_of(engine, **values):
-    return Brains(Settings(_env_file=None, policy_engine=engine, **values), changed=lambda: None)
+def brains_of(engine, idle=None, **values):
+    settings = Settings(_env_file=None, policy_engine=engine, **values)
+    return Brains(settings, changed=lambda: None, idle=idle or Idle())
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ async def run():
     async with contextlib.AsyncExitStack() as stack:
 
         def start(brains):
-            task = asyncio.create_task(brains.run(SAMPLE))
+            task = asyncio.create_task(brains.run(lambda: SAMPLE))
             stack.push_async_callback(asyncio.wait, {task})
             stack.callback(task.cancel)
             return task
@@ -43,6 +48,26 @@ def brains(request, monkeypatch):
     return brains_of(request.param)
 
 
+@pytest.fixture
+def idle():
+    return Idle()
+
+
+@pytest.fixture
+def three(monkeypatch, idle):
+    """A chain of three, as with Ollama and a GGUF file; the second one is the spare."""
+    monkeypatch.setitem(module.KNOWN, "llamacpp", SPARE)
+    return brains_of(FAKE, idle, **GGUF)
+
+
+def wanted(brains):
+    return brains._links[0].brain
+
+
+def spare(brains):
+    return brains._links[1].brain
+
+
 def light(brains):
     health = brains.health()
     return health.state, health.ready, health.engine
@@ -50,7 +75,34 @@ def light(brains):
 
 def missing_light(brains):
     """How the light of a missing brain is: an explicit wish is not met, `auto` takes what there is."""
-    return ("ok" if brains._auto else "degraded", True, "scripted")
+    return ("ok" if brains._links[0].optional else "degraded", True, "scripted")
+
+
+@pytest.mark.parametrize(
+    ("values", "engines"),
+    [
+        ({}, ("ollama", "scripted")),
+        (GGUF, ("ollama", "llamacpp", "scripted")),
+        ({"policy_engine": "openai"}, ("openai", "scripted")),
+        ({"policy_engine": "openai", **GGUF}, ("openai", "llamacpp", "scripted")),
+        ({"policy_engine": "llamacpp"}, ("llamacpp", "scripted")),
+        ({"policy_engine": "llamacpp", **GGUF}, ("llamacpp", "scripted")),
+        ({"policy_engine": FAKE, **GGUF}, (FAKE, "llamacpp", "scripted")),
+        ({"policy_engine": "scripted", **GGUF}, ("scripted",)),
+        ({"policy_engine": "ollama", "use_stub_policy": True}, ("scripted",)),
+    ],
+)
+def test_the_chain(values, engines):
+    """The wanted one, then llama.cpp when there is a file for it, then the one that cannot fail."""
+    assert chain(Settings(_env_file=None, **values)) == engines
+
+
+def test_a_cloud_is_never_taken_by_itself():
+    """OPENAI_* belongs to other programs too: only POLICY_ENGINE=openai uses it."""
+    there = Settings(
+        _env_file=None, openai_base_url="https://api.example.com/v1", openai_api_key=SecretStr("secret")
+    )
+    assert "openai" not in chain(there)
 
 
 async def test_the_wanted_brain_answers(brains, run):
@@ -58,14 +110,14 @@ async def test_the_wanted_brain_answers(brains, run):
     assert light(brains) == ("starting", False, "fake")
     run(brains)
     await asyncio.sleep(1)
-    assert brains.current is brains._wanted
+    assert brains.current is wanted(brains)
     assert light(brains) == ("ok", True, "fake")
     assert (brains.health().model, brains.health().reason) == ("fake-7b", "")
 
 
 async def test_scripted_lines_stand_in(brains, run):
     """Without the wanted brain she talks all the same; the light says why and what to do."""
-    brains._wanted.missing = DOWN
+    wanted(brains).missing = DOWN
     run(brains)
     await asyncio.sleep(1)
     assert light(brains) == missing_light(brains)
@@ -75,21 +127,21 @@ async def test_scripted_lines_stand_in(brains, run):
 
 async def test_it_is_looked_for_until_it_is_there(brains, run):
     """A brain that was missing is tried again at its pace, and taken as soon as it starts."""
-    brains._wanted.missing = DOWN
+    wanted(brains).missing = DOWN
     run(brains)
     await asyncio.sleep(5 * PROBE_S + 1)
-    assert brains._wanted.starts == 6
-    brains._wanted.missing = None
+    assert wanted(brains).starts == 6
+    wanted(brains).missing = None
     await asyncio.sleep(PROBE_S)
     assert light(brains) == ("ok", True, "fake")
     assert brains.health().reason == ""
     await asyncio.sleep(3600)
-    assert brains._wanted.starts == 7
+    assert wanted(brains).starts == 7
 
 
 async def test_a_slow_start(brains, run):
     """The show waits a little for a model that is being loaded, then begins without it; it joins later."""
-    brains._wanted.start_s = PATIENCE_S + 10
+    wanted(brains).start_s = PATIENCE_S + 10
     run(brains)
     await asyncio.sleep(PATIENCE_S - 1)
     assert light(brains) == ("starting", False, "fake")
@@ -102,13 +154,13 @@ async def test_a_slow_start(brains, run):
 
 async def test_a_start_without_end(brains, run):
     """A model that does not start in minutes is given up, with advice, and tried again."""
-    brains._wanted.start_s = 10 * START_LIMIT_S
+    wanted(brains).start_s = 10 * START_LIMIT_S
     run(brains)
     await asyncio.sleep(START_LIMIT_S + 1)
     assert light(brains) == missing_light(brains)
     assert "did not start within" in brains.health().reason
-    assert "POLICY_MODEL" in brains.health().fix
-    brains._wanted.start_s = 0
+    assert brains.health().fix == "Choose a smaller model."
+    wanted(brains).start_s = 0
     await asyncio.sleep(PROBE_S)
     assert light(brains) == ("ok", True, "fake")
 
@@ -117,21 +169,21 @@ async def test_a_failure_in_mid_show(brains, run):
     """The next line is answered by the scripted brain, later ones by the model, once it starts again."""
     run(brains)
     await asyncio.sleep(1)
-    brains.failed(BROKE)
+    brains.failed(brains.current, BROKE)
     assert light(brains) == ("degraded", True, "scripted")
     assert "it broke" in brains.health().reason
     await asyncio.sleep(PROBE_S + 1)
     assert light(brains) == ("ok", True, "fake")
-    assert brains._wanted.starts == 2
+    assert wanted(brains).starts == 2
 
 
 async def test_a_failure_of_the_stand_in_changes_nothing(brains, run):
     """That a scripted reply failed is not held against the wanted brain."""
-    brains._wanted.missing = DOWN
+    wanted(brains).missing = DOWN
     run(brains)
     await asyncio.sleep(1)
     before = brains.health()
-    brains.failed(BROKE)
+    brains.failed(brains.current, BROKE)
     assert brains.health() == before
 
 
@@ -141,7 +193,7 @@ async def test_the_scripted_brain_may_be_wanted(values, run):
     brains = brains_of(**values)
     run(brains)
     await asyncio.sleep(1)
-    brains.failed(BROKE)
+    brains.failed(brains.current, BROKE)
     assert light(brains) == ("ok", True, "scripted")
     assert brains.health().reason == ""
 
@@ -155,17 +207,103 @@ async def test_an_unknown_engine(engine):
 
 async def test_a_wrong_setting_found_on_starting(brains, run):
     """An engine that finds its settings unusable ends the process, and no scripted line hides it."""
-    brains._wanted.missing = SettingsError("bad_setting", "POLICY_MODEL='' cannot be used", fix="Correct it.")
-    with pytest.raises(SettingsError):
+    wanted(brains).missing = SettingsError("bad_setting", "POLICY_MODEL='' cannot be used", fix="Correct it.")
+    with pytest.raises(ExceptionGroup) as group:
         await run(brains)
+    assert group.group_contains(SettingsError)
 
 
 async def test_it_lets_go_of_the_brain(brains, run):
     """When the process ends, also while a model is being loaded, the brain is closed."""
-    brains._wanted.start_s = 3600
+    wanted(brains).start_s = 3600
     task = run(brains)
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert brains._wanted.closed
+    assert wanted(brains).closed
+
+
+# --- a chain of three ---
+
+
+async def test_down_the_chain_and_up_again(three, run):
+    """Each failure moves her one brain down, each that comes back moves her up; the light says why."""
+    run(three)
+    await asyncio.sleep(1)
+    assert light(three) == ("ok", True, "fake")
+    assert spare(three).starts == 0
+
+    wanted(three).missing = DOWN
+    assert await three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 7) is spare(three)
+    assert light(three) == ("degraded", True, "spare")
+    assert three.health().reason == "spare answers: it broke"
+
+    spare(three).missing = DOWN
+    last = await three.after(spare(three), BROKE, asyncio.get_running_loop().time() + 7)
+    assert last.engine == "scripted"
+    assert light(three) == ("degraded", True, "scripted")
+    assert three.health().reason.startswith("scripted lines answer: it broke; ")
+
+    spare(three).missing = None
+    await asyncio.sleep(2 * PROBE_S)
+    assert light(three) == ("degraded", True, "spare")
+    assert (three.health().reason, three.health().fix) == ("spare answers: nobody answers", "Start it.")
+
+    wanted(three).missing = None
+    await asyncio.sleep(2 * PROBE_S)
+    assert light(three) == ("ok", True, "fake")
+    assert three.health().reason == ""
+    assert spare(three).closed
+
+
+async def test_the_spare_is_taken_at_the_start(three, run):
+    """Without the wanted brain the next one answers from the beginning, and nothing below it is tried."""
+    wanted(three).missing = DOWN
+    run(three)
+    await asyncio.sleep(1)
+    assert light(three) == ("degraded", True, "spare")
+
+
+async def test_a_spare_that_takes_too_long(three, run):
+    """The turn goes on with scripted lines when its time is over; the spare goes on loading for the next."""
+    run(three)
+    await asyncio.sleep(1)
+    wanted(three).missing = DOWN
+    spare(three).start_s = 30
+    begun_s = asyncio.get_running_loop().time()
+    brain = await three.after(wanted(three), BROKE, begun_s + 7)
+    assert brain.engine == "scripted"
+    assert asyncio.get_running_loop().time() - begun_s == pytest.approx(7)
+    await asyncio.sleep(30)
+    assert light(three) == ("degraded", True, "spare")
+    assert spare(three).starts == 1
+
+
+async def test_a_replaced_brain_is_not_closed_in_mid_turn(three, run, idle):
+    """Memory is freed when the turn that may still use it is over."""
+    wanted(three).missing = DOWN
+    run(three)
+    await asyncio.sleep(1)
+    wanted(three).missing = None
+    with idle.turn():
+        await asyncio.sleep(2 * PROBE_S)
+        assert light(three) == ("ok", True, "fake")
+        assert not spare(three).closed
+    await asyncio.sleep(1)
+    assert spare(three).closed
+
+
+async def test_a_cancelled_turn_leaves_a_start_alone(three, run):
+    """Who waits for a brain may go; its start goes on."""
+    run(three)
+    await asyncio.sleep(1)
+    wanted(three).missing = DOWN
+    spare(three).start_s = 30
+    turn = asyncio.create_task(three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 7))
+    await asyncio.sleep(1)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    await asyncio.sleep(60)
+    assert light(three) == ("degraded", True, "spare")

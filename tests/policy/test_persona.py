@@ -10,8 +10,6 @@ from apps.shared.errors import SettingsError
 WHOLE = {
     "name": '"Kitsu"',
     "style": '"grumpy"',
-    "chaos": "0.5",
-    "energy": "1",
     "system": '"You are Kitsu."',
     "hiccups": '["a", "b", "c", "d", "e"]',
 }
@@ -73,10 +71,18 @@ def test_unknown_id(name: str):
 
 
 def test_own_preset(folder: Path):
-    """A streamer's own file is found by its name; its numbers may be whole."""
-    write(folder)
+    """A streamer's own file is found by its name; what it leaves out is as usual; numbers may be whole."""
+    write(
+        folder,
+        sampling="{ temperature = 1 }",
+        reply="{ sentences = 2 }",
+        voice='{ name = "amber", speed = 1.2, speaker = "low" }',
+    )
     preset = persona.load("grumpy")
-    assert (preset.id, preset.style, preset.energy) == ("grumpy", "grumpy", 1.0)
+    assert (preset.id, preset.style) == ("grumpy", "grumpy")
+    assert preset.sampling == persona.Sampling(temperature=1.0)
+    assert preset.reply == persona.Reply(sentences=2)
+    assert preset.voice == persona.Voice(name="amber", speed=1.2, speaker="low")
 
 
 def test_byte_order_mark(folder: Path):
@@ -92,12 +98,16 @@ def test_byte_order_mark(folder: Path):
         ({"system": None}, "system"),
         ({"style": "5"}, "style"),
         ({"name": '""'}, "name"),
-        ({"chaos": "1.5"}, "chaos"),
-        ({"energy": "-0.1"}, "energy"),
-        ({"chaos": '"high"'}, "chaos"),
+        ({"sampling": "{ temperature = 3 }"}, "sampling.temperature"),
+        ({"sampling": '{ top_p = "high" }'}, "sampling.top_p"),
+        ({"sampling": "{ temprature = 1 }"}, "temprature"),
+        ({"reply": "{ sentences = 0 }"}, "reply.sentences"),
+        ({"voice": "{ speed = 5 }"}, "voice.speed"),
+        ({"voice": "{ pitch = -13 }"}, "voice.pitch"),
+        ({"voice": "{ volum = 1 }"}, "volum"),
         ({"hiccups": '["only one"]'}, "hiccups"),
         ({"hiccups": "[1, 2, 3, 4, 5]"}, "hiccups"),
-        ({"system": '"no end'}, "line 5"),
+        ({"system": '"no end'}, "line 3"),
     ],
 )
 def test_broken_file(folder: Path, changes: dict[str, str | None], named: str):

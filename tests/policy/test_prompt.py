@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.policy.engines import ollama
 from apps.policy.persona import load
 from apps.policy.prompt import (
+    CONTEXT_TOKENS,
     LINE_LIMIT_BYTES,
     NAME_LIMIT_BYTES,
     SILENCE,
@@ -145,7 +145,7 @@ def test_no_tokenizer_can_make_the_prompt_too_long():
     history = trimmed((hostile,) * 9)
     rendered = messages(prompt("𓀀" * 500, user="𓀀" * 40, history=history))
     worst_tokens = sum(len(message["content"].encode()) + TURN_TOKENS // 2 for message in rendered[1:])
-    assert worst_tokens + 500 + ollama.REPLY_LIMIT_TOKENS <= ollama.CONTEXT_TOKENS
+    assert worst_tokens + 500 + load("kitsu").reply.tokens <= CONTEXT_TOKENS
 
 
 @given(st.text(st.characters(codec=None)))

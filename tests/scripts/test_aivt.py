@@ -184,6 +184,7 @@ def project(tmp_path):
     (root / "pyproject.toml").write_text("[project]")
     (root / "requirements.lock").write_text("uv==1")
     (root / "requirements-dev.lock").write_text("pytest==9")
+    (root / "requirements-cuda.lock").write_text("nvidia-cublas==13")
     venv.create(root / ".venv", with_pip=False, symlinks=os.name != "nt")
     programs = root / ".venv" / aivt.BIN
     shutil.copy(programs / f"python{aivt.EXE}", programs / f"aivt{aivt.EXE}", follow_symlinks=False)
@@ -362,6 +363,179 @@ def test_failed_update_leaves_no_stamp(project, monkeypatch):
     with pytest.raises(aivt.SetupError):
         aivt.set_up(project, [aivt.LOCK])
     assert "did not finish" in damage(project)
+
+
+# --- CUDA's libraries ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cuda(project, monkeypatch, installed):
+    """Stand in for the gigabytes: what would be installed is a small file beside what is there."""
+
+    def install(installer):
+        installed.append("CUDA")
+        folder = aivt.cuda_folder(installer.root)
+        assert not (folder / aivt.STAMP).exists()  # half-installed must not look finished
+        folder.mkdir(exist_ok=True)
+        (folder / "libcublas.so").write_text("a library")
+
+    monkeypatch.setattr(aivt.Installer, "install_cuda", install)
+    return aivt.cuda_folder(stamped(project))
+
+
+def test_cuda_is_installed_beside_the_environment(project, cuda, installed):
+    """CUDA's libraries get a folder and a stamp of their own; the environment stays as it is."""
+    aivt.set_up_cuda(project)
+    assert installed == ["CUDA"]
+    assert aivt.cuda_is_ready(project)
+    assert aivt.is_ready(project, [aivt.LOCK])
+    assert not cuda.is_relative_to(project / ".venv")
+
+
+def test_no_cuda_for_those_who_did_not_ask(project, cuda, installed):
+    """Setting up installs CUDA's libraries for nobody by itself."""
+    (project / aivt.LOCK).write_text("uv==2")
+    aivt.set_up(project, [aivt.LOCK])
+    assert installed == [["requirements.lock"]]
+    assert not aivt.cuda_is_ready(project)
+
+
+def test_cuda_stays_in_step(project, cuda, installed):
+    """A new version of AIVT brings CUDA's libraries up to date too, and only what has changed of them."""
+    aivt.set_up_cuda(project)
+    (cuda / "unchanged.so").write_text("as before")
+    aivt.write(cuda / aivt.STAMP, aivt.cuda_stamp(project))
+    for lock in (aivt.LOCK, aivt.CUDA_LOCK):
+        (project / lock).write_text("newer")
+    assert not aivt.cuda_is_ready(project)
+    aivt.set_up(project, [aivt.LOCK])
+    assert installed == ["CUDA", ["requirements.lock"], "CUDA"]
+    assert aivt.cuda_is_ready(project)
+    assert (cuda / "unchanged.so").exists()
+
+
+def test_a_new_environment_keeps_cuda(project, cuda, installed):
+    """A damaged environment is made anew without gigabytes being downloaded again."""
+    aivt.set_up_cuda(project)
+    (project / ".venv" / "site" / "numpy" / "core.py").unlink()
+    aivt.set_up(project, [aivt.LOCK])
+    assert installed == ["CUDA", "new environment", ["requirements.lock"]]
+    assert aivt.cuda_is_ready(project)
+
+
+@pytest.mark.parametrize(
+    "damage", ["file deleted", "file cut short", "no stamp", "empty stamp", "another Python", "interrupted"]
+)
+def test_damaged_cuda_is_made_anew(project, cuda, installed, damage):
+    """Whatever is wrong with CUDA's libraries is noticed, and nothing of them is kept."""
+    aivt.set_up_cuda(project)
+    (cuda / "leftover.so").touch()
+    aivt.write(cuda / aivt.STAMP, aivt.cuda_stamp(project))
+    stamp = aivt.read(cuda / aivt.STAMP)
+    match damage:
+        case "file deleted":
+            (cuda / "libcublas.so").unlink()
+        case "file cut short":
+            (cuda / "libcublas.so").write_text("a lib")
+        case "no stamp":
+            (cuda / aivt.STAMP).unlink()
+        case "empty stamp":
+            (cuda / aivt.STAMP).write_bytes(b"")
+        case "another Python":
+            aivt.write(cuda / aivt.STAMP, {**stamp, "Python": "linux-x86_64-3.10"})
+        case "interrupted":
+            (cuda / aivt.STAMP).unlink()
+            (cuda / "libcublas.so").unlink()
+    assert not aivt.cuda_is_ready(project)
+    aivt.set_up_cuda(project)
+    assert aivt.cuda_is_ready(project)
+    assert not (cuda / "leftover.so").exists()
+
+
+def test_cuda_does_not_keep_the_show_from_starting(project, cuda, monkeypatch, capsys):
+    """When CUDA's libraries cannot be brought up to date, one line says so, and all else is ready."""
+    aivt.set_up_cuda(project)
+    for lock in (aivt.LOCK, aivt.CUDA_LOCK):
+        (project / lock).write_text("newer")
+
+    def fail(_):
+        raise aivt.SetupError("installing CUDA's libraries failed.", "Mend it.")
+
+    monkeypatch.setattr(aivt.Installer, "install_cuda", fail)
+    capsys.readouterr()
+    aivt.set_up(project, [aivt.LOCK])
+    assert aivt.is_ready(project, [aivt.LOCK])
+    assert not aivt.cuda_is_ready(project)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "CUDA" in line]
+    assert "failed" in line
+    assert line.endswith("aivt setup cuda")
+
+
+def test_a_failed_download_is_not_tried_at_every_start(project, cuda, installed, monkeypatch):
+    """After a failure the next `up` leaves CUDA alone until it is asked for again."""
+    aivt.set_up_cuda(project)
+    (cuda / aivt.STAMP).unlink()
+    (project / aivt.LOCK).write_text("newer")
+    aivt.set_up(project, [aivt.LOCK])
+    assert installed == ["CUDA", ["requirements.lock"]]
+
+
+def test_finished_downloads_are_kept_after_a_failure(project, cuda, monkeypatch):
+    """The cache outlives a failure, but not what was half downloaded into it."""
+    cache = aivt.cuda_cache(project)
+    for name in ("finished", ".tmpHalf"):
+        (cache / name).mkdir(parents=True)
+
+    def fail(_):
+        raise aivt.SetupError("no network", "mend it")
+
+    monkeypatch.setattr(aivt.Installer, "install_cuda", fail)
+    with pytest.raises(aivt.SetupError):
+        aivt.set_up_cuda(project)
+    assert [entry.name for entry in cache.iterdir()] == ["finished"]
+
+
+def test_the_cache_goes_when_all_is_installed(project, cuda):
+    """Nothing lies on the disk twice."""
+    (aivt.cuda_cache(project) / "finished").mkdir(parents=True)
+    aivt.set_up_cuda(project)
+    assert not aivt.cuda_cache(project).exists()
+
+
+def test_how_cuda_is_installed(project, monkeypatch):
+    """uv makes the folder hold exactly what the lock pins, checked by hashes, from wheels, linked."""
+    steps = []
+    installer = aivt.Installer(project)
+
+    def run(step, command, fix, *, shown=False):
+        steps.append((command, shown))
+        return ":env:.index-url='https://mirror.example/simple'"
+
+    monkeypatch.setattr(installer, "run", run)
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_CONFIG_FILE"):
+        installer.variables.pop(name, None)
+    installer.install_cuda()
+    (config, _), (command, shown) = steps
+    assert config[-2:] == ["config", "list"]
+    assert installer.variables["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
+    assert shown
+    assert command[1:3] == ["pip", "sync"]
+    assert {"--require-hashes", "--only-binary=:all:", "--link-mode=hardlink"} <= set(command)
+    assert f"--target={project / '.venv-cuda'}" in command
+    assert command[-1] == str(project / "requirements-cuda.lock")
+
+
+def test_progress_is_shown_at_once(project, capfd):
+    """A long step's own output goes to stderr, and a failure still names the fix."""
+    script = "print('half of it'); raise SystemExit(2)"
+    with pytest.raises(aivt.SetupError, match=r"failed \(exit code 2.*Mend it"):
+        aivt.Installer(project).run("installing", [sys.executable, "-c", script], "Mend it.", shown=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("half of it") == 1
+
+
+# --- What goes wrong ----------------------------------------------------------------------------------
 
 
 def test_failed_step_shows_its_output_and_the_fix(project, capsys):

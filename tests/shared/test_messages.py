@@ -34,8 +34,10 @@ def sample(kind: inspect.Type) -> Any:
             return True
         case inspect.IntType():
             return 7
-        case inspect.FloatType():
-            return 0.25
+        case inspect.FloatType(ge=least):
+            return (least or 0) + 0.25
+        case inspect.UnionType(types=(first, *_)):
+            return sample(first)
         case inspect.LiteralType(values=values):
             return values[-1]
         case inspect.VarTupleType(item_type=item):

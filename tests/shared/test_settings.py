@@ -63,6 +63,12 @@ def test_a_file_that_is_not_utf_8_says_so(env_file):
         ("OLLAMA_HOST", "localhost:99999"),
         ("OLLAMA_HOST", "localhost:port"),
         ("OLLAMA_HOST", "http://[::1"),
+        ("OPENAI_BASE_URL", "127.0.0.1:8080"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:0"),
+        ("VOICES_URL", "file:///voices"),
+        ("VOICES_URL", "https://"),
+        ("TTS_DEVICE", "gpu"),
         ("TTS_OUTPUT", "dir:"),
         ("TTS_VOLUME", "11"),
         ("TTS_CUT", "word"),
@@ -100,6 +106,28 @@ def test_ollamas_own_variable_is_understood(env_file, monkeypatch, value, url):
     """OLLAMA_HOST is set on many computers already, in every form that Ollama itself takes."""
     monkeypatch.setenv("OLLAMA_HOST", value)
     assert Settings.load().ollama_host == url
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        (" http://127.0.0.1:1234/v1/ ", "http://127.0.0.1:1234/v1"),
+        ("http://0.0.0.0:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("https://models.example/v1", "https://models.example/v1"),
+    ],
+)
+def test_an_address_that_a_server_prints_is_understood(env_file, monkeypatch, value, url):
+    """Copied with blanks and a slash, or as where the server listens rather than where it is."""
+    monkeypatch.setenv("OPENAI_BASE_URL", value)
+    assert Settings.load().openai_base_url == url
+
+
+def test_a_key_is_never_shown(env_file, monkeypatch):
+    """Whoever prints the settings sees that there is one, and no more."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    settings = Settings.load()
+    assert settings.openai_api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in f"{settings!r} {settings}"
 
 
 @pytest.mark.parametrize(

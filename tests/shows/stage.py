@@ -64,6 +64,9 @@ class PacedBrain:
         finally:
             type(self).aborted += not finished
 
+    async def warm(self, prompt: Prompt) -> None:
+        """Nothing gets cold."""
+
     async def close(self) -> None:
         """Nothing to free."""
 

@@ -1,16 +1,23 @@
 """Whole shows in virtual time: minutes of talk in a fraction of a second."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from apps.orchestrator.events import Panic, Pause, Resume, Stop
+from apps.policy import brains
+from apps.policy.brains import PROBE_S
 from apps.policy.worker import Policy
+from apps.shared.errors import EngineError
 from apps.shared.messages import Cancel, PiecePlayed, PieceStarted, Speak, Stopped
 from apps.tts_worker.playout import FRAME_S
+from tests.fakes.brain import FakeBrain
 from tests.shows.stage import PacedBrain, stage
 
 pytestmark = pytest.mark.looptime
+
+BROKE = EngineError("broke", "it broke", fix="Mend it.")
 
 
 async def started(show, count=1):
@@ -190,3 +197,43 @@ async def test_a_hung_voice_does_not_hold_the_show(tmp_path):
         assert result.outcome == "failed"
         assert "tts" in result.reason or "voice" in result.reason
         assert any(isinstance(message, Cancel) for message in show.seen)
+
+
+async def test_down_the_chain_of_brains_and_up_again(tmp_path, monkeypatch):
+    """A failing brain is replaced within its turn, one that comes back takes over; the light tells which."""
+    monkeypatch.setitem(brains.KNOWN, "llamacpp", "tests.fakes.brain:SpareBrain")
+    engines = {"policy_engine": "tests.fakes.brain:FakeBrain", "policy_gguf": "kitsu.gguf"}
+    async with stage(tmp_path, **engines) as show:
+        links = cast(Policy, show.worker("policy"))._brains._links
+        first, second = (cast(FakeBrain, link.brain) for link in links[:2])
+
+        async def answered():
+            result = await show.say("hi")
+            light = show.conductor.lights.status(show.loop.time())["policy"]
+            return result.outcome, result.reply, light["engine"], light["state"]
+
+        first.replies.append(["I am the first. "])
+        assert await answered() == ("spoken", "I am the first.", "fake", "ok")
+
+        first.replies.append([BROKE])
+        first.missing = BROKE
+        second.replies.append(["I am the second. "])
+        assert await answered() == ("spoken", "I am the second.", "spare", "degraded")
+
+        second.replies.append(["I am", BROKE])
+        second.missing = BROKE
+        outcome, reply, *light = await answered()
+        assert (outcome, light) == ("spoken", ["scripted", "degraded"])
+        assert reply
+        assert "I am" not in reply
+
+        second.missing = None
+        await asyncio.sleep(2 * PROBE_S)
+        second.replies.append(["I am back. "])
+        assert await answered() == ("spoken", "I am back.", "spare", "degraded")
+
+        first.missing = None
+        await asyncio.sleep(2 * PROBE_S)
+        first.replies.append(["So am I. "])
+        assert await answered() == ("spoken", "So am I.", "fake", "ok")
+        assert second.closed

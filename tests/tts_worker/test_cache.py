@@ -7,11 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from apps.shared.messages import Delivery
 from apps.tts_worker.cache import AudioCache, Clip, key_of
 from apps.tts_worker.voice import Phoneme
 
+NEUTRAL = Delivery()
 CLIP = Clip(bytes(range(256)) * 40, (Phoneme("h", 0.0), Phoneme("aɪ", 0.06), Phoneme("", 0.3)))
 FILE_BYTES = 10_400  # a little over one CLIP's file
 A, B, C = (letter * 64 for letter in "abc")
@@ -59,13 +62,20 @@ def test_outlives_the_process(tmp_path):
 )
 def test_key_tells_voices_apart(other):
     """Whatever changes the sound changes the key."""
-    assert key_of(voice(), "hi") != key_of(other, "hi")
+    assert key_of(voice(), NEUTRAL, "hi") != key_of(other, NEUTRAL, "hi")
 
 
 def test_key_is_of_the_text():
     """The same text has the same key, another text (even a broken one) another."""
-    assert key_of(voice(), "hi") == key_of(voice(), "hi")
-    assert len({key_of(voice(), text) for text in ("hi", "hi ", "Hi", "", "\ud800")}) == 5
+    assert key_of(voice(), NEUTRAL, "hi") == key_of(voice(), Delivery(), "hi")
+    assert len({key_of(voice(), NEUTRAL, text) for text in ("hi", "hi ", "Hi", "", "\ud800")}) == 5
+
+
+@pytest.mark.parametrize("field", Delivery.__struct_fields__)
+def test_key_is_of_the_delivery(field):
+    """Whatever changes in how it is said changes the key."""
+    other = replace(NEUTRAL, **{field: "0" if field == "speaker" else 0.5})
+    assert key_of(voice(), NEUTRAL, "hi") != key_of(voice(), other, "hi")
 
 
 def test_least_recently_used_goes_first(tmp_path):

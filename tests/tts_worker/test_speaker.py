@@ -8,6 +8,7 @@ import pytest
 from apps.shared.errors import AivtError, EngineError
 from apps.shared.messages import (
     Approved,
+    Delivery,
     Mouth,
     PiecePlayed,
     PieceReady,
@@ -20,7 +21,7 @@ from apps.shared.messages import (
 from apps.tts_worker.cache import AudioCache
 from apps.tts_worker.playout import Playout
 from apps.tts_worker.speaker import Speaker
-from apps.tts_worker.voice import Chunk, Phoneme
+from apps.tts_worker.voice import Chunk, Phoneme, Voice
 
 RATE_HZ = 1000
 FRAME = 20
@@ -46,15 +47,20 @@ class Later(Executor):
 class Counting:
     """A voice: 100 samples a word, all of them the number of the call; what a test hangs in comes between."""
 
-    engine, voice, settings, sample_rate_hz = "counting", "one", "", RATE_HZ
+    engine, settings, sample_rate_hz = "counting", "", RATE_HZ
+    speakers, trouble = ("ann", "bob"), None
 
-    def __init__(self):
+    def __init__(self, name="one"):
+        self.voice = name
         self.texts = []
+        self.deliveries = []
         self.wanted = []  # what `give` returned
-        self.between = lambda: None
+        self.before = self.between = lambda: None
 
-    def synthesize(self, text, give):
+    def synthesize(self, text, delivery, give):
         self.texts.append(text)
+        self.deliveries.append(delivery)
+        self.before()
         for number, _ in enumerate(text.split()):
             if number:
                 self.between()
@@ -67,6 +73,25 @@ class Counting:
         """Nothing to free."""
 
 
+class Who:
+    """Who speaks, and who does once that voice has failed."""
+
+    def __init__(self, *voices):
+        self.voices: list[Voice] = list(voices)
+        self.failures = []
+
+    @property
+    def voice(self) -> Voice:
+        return self.voices[0]
+
+    def failed(self, voice, error):
+        self.failures.append((voice, error))
+        if len(self.voices) == 1:
+            return None
+        self.voices.remove(voice)
+        return self.voices[0]
+
+
 class Booth:
     """A speaker with all that it needs; sound is drawn by hand."""
 
@@ -77,9 +102,10 @@ class Booth:
         self.wakes = 0
         self.over = []
         self.thread, self.voice = Later(), Counting()
+        self.who = Who(self.voice)
         self.playout = Playout(RATE_HZ, self.marked)
         self.speaker = Speaker(
-            self.voice,
+            self.who,
             AudioCache(folder, 1_000_000),
             self.playout,
             self.sent.append,
@@ -100,10 +126,10 @@ class Booth:
     async def run(self):
         """The test draws."""
 
-    async def say(self, *texts, turn_id="a", finish=True):
+    async def say(self, *texts, turn_id="a", finish=True, **delivery):
         """Speak the pieces and synthesise them."""
         for index, text in enumerate(texts):
-            self.speaker.speak(speak(text, turn_id, index))
+            self.speaker.speak(speak(text, turn_id, index), Delivery(**delivery))
         if finish:
             self.speaker.finish(turn_id)
         await self.synthesised()
@@ -162,7 +188,7 @@ async def test_text_that_was_changed_is_refused(booth, changed):
     good = speak("fine")
     other = {"text": good.approved.text, "spoken": good.approved.spoken, changed: "forged"}
     forged = Approved(**other, decision_id="a.0", sha256=good.approved.sha256)
-    booth.speaker.speak(Speak(turn_id="a", index=0, approved=forged))
+    booth.speaker.speak(Speak(turn_id="a", index=0, approved=forged), Delivery())
     await booth.say("fine")
     booth.heard()
     assert booth.voice.texts == ["fine"]
@@ -256,13 +282,7 @@ async def test_a_turn_without_sound_ends(booth):
 )
 async def test_a_voice_that_fails(booth, error, reason, fix):
     """What it said is heard, later pieces too; then the turn ends with the reason, and nothing is kept."""
-    errors = [error]
-
-    def fail():
-        if errors:
-            raise errors.pop()
-
-    booth.voice.between = fail
+    booth.voice.between = failing(error)
     await booth.say("one two", "three")
     assert booth.heard() == [1, 2]
     (end,) = booth.of(SpeechEnd)
@@ -272,6 +292,104 @@ async def test_a_voice_that_fails(booth, error, reason, fix):
     assert not booth.of(PieceReady, turn_id="b")[0].cached
     booth.heard()
     assert booth.of(SpeechEnd, turn_id="b")[0].reason == ""
+
+
+async def test_another_voice_says_what_the_first_one_cannot(booth):
+    """A piece of which nothing was heard is said by who stands in, whole and once, without trouble."""
+    other = Counting("other")
+    booth.who.voices.append(other)
+    booth.voice.before = failing(EngineError("broken", "the voice broke"))
+    await booth.say("one two", "three")
+    assert (booth.voice.texts, other.texts) == (["one two"], ["one two", "three"])
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == []
+    booth.heard()
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == [200, 100]
+    assert [(voice, error.code) for voice, error in booth.who.failures] == [(booth.voice, "broken")]
+    assert [end.reason for end in booth.of(SpeechEnd)] == [""]
+
+
+async def test_half_a_piece_is_not_said_again(booth):
+    """When some of it was heard the rest is left out, and what comes after it is said by who stands in."""
+    other = Counting("other")
+    booth.who.voices.append(other)
+    booth.voice.between = failing(EngineError("broken", "the voice broke"))
+    await booth.say("one two", "three")
+    assert (booth.voice.texts, other.texts) == (["one two"], ["three"])
+    booth.heard()
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == [100, 100]
+    assert [end.reason for end in booth.of(SpeechEnd)] == ["broken: the voice broke"]
+
+
+async def test_when_nobody_can_say_it(booth):
+    """The turn ends with the reason of the last one who tried, and keeps it when a later piece is said."""
+    other = Counting("other")
+    booth.who.voices.append(other)
+    booth.voice.before = failing(EngineError("broken", "the voice broke"))
+    other.before = failing(EngineError("hoarse", "the other one too"))
+    await booth.say("one", "two")
+    booth.heard()
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == [0, 100]
+    assert [end.reason for end in booth.of(SpeechEnd)] == ["hoarse: the other one too"]
+
+
+async def test_a_cancelled_piece_is_not_said_again(booth):
+    """A voice that fails after the cancel is replaced, but not for that piece."""
+    other = Counting("other")
+    booth.who.voices.append(other)
+
+    def cancel_and_fail():
+        booth.speaker.cancel("a")
+        raise EngineError("broken", "the voice broke")
+
+    booth.voice.before = cancel_and_fail
+    await booth.say("one", finish=False)
+    assert len(booth.who.failures) == 1
+    assert other.texts == []
+
+
+async def test_without_memory(booth):
+    """A voice for which there is no memory says so in a sentence."""
+    booth.voice.before = failing(MemoryError())
+    await booth.say("one")
+    booth.heard()
+    (end,) = booth.of(SpeechEnd)
+    assert end.reason == "out_of_memory: there is not enough memory for counting"
+    assert "smaller" in end.fix
+
+
+async def test_the_manner_is_that_of_the_asking(booth):
+    """A piece is said as it was to be said when it came, whatever is wished for the next ones."""
+    booth.speaker.speak(speak("one"), Delivery(speed=2))
+    booth.speaker.speak(speak("two", index=1), Delivery(pitch=3))
+    await booth.synthesised()
+    assert booth.voice.deliveries == [Delivery(speed=2), Delivery(pitch=3)]
+
+
+@pytest.mark.parametrize(("wish", "speaker"), [("bob", "bob"), ("1", "1"), ("nobody", ""), ("2", "")])
+async def test_a_speaker_that_the_voice_has_not(booth, wish, speaker):
+    """An unknown speaker is left to the voice: she speaks."""
+    await booth.say("one", speaker=wish, speed=1.5)
+    assert booth.voice.deliveries == [Delivery(speaker=speaker, speed=1.5)]
+    assert booth.heard() == [1]
+
+
+async def test_two_manners_never_share_a_clip(booth):
+    """What was said in one manner is synthesised anew in another, and known in its own."""
+    await booth.say("one")
+    await booth.say("one", turn_id="b", speed=1.5)
+    await booth.say("one", turn_id="c")
+    assert [booth.of(PieceReady, turn_id=turn)[0].cached for turn in "abc"] == [False, False, True]
+
+
+def failing(error):
+    """Raise this once."""
+    errors = [error]
+
+    def fail():
+        if errors:
+            raise errors.pop()
+
+    return fail
 
 
 async def test_what_was_said_before_needs_no_synthesis(booth):

@@ -8,17 +8,23 @@ from apps.shared.errors import SettingsError
 from apps.shared.messages import (
     Approved,
     Cancel,
+    Delivery,
     Finish,
     Health,
     Message,
     Output,
     PiecePlayed,
+    PieceReady,
     PieceStarted,
+    SetDelivery,
+    SetVoice,
     Speak,
     SpeechEnd,
     Stopped,
+    Voices,
     fingerprint,
 )
+from apps.tts_worker.switch import PROBE_S
 from apps.tts_worker.worker import Tts
 from tests.shows.stage import Inline
 
@@ -66,7 +72,7 @@ async def test_it_is_starting_until_the_voice_is_loaded(start):
     tts.receive(speak("too early"))
     await ready(tts)
     await asyncio.sleep(5)
-    assert [(h.state, h.ready, h.engine, h.model, h.reason) for h in sent] == [
+    assert [(h.state, h.ready, h.engine, h.model, h.reason) for h in of(sent, Health)] == [
         ("ok", True, "tone", "tone", "")
     ]
 
@@ -138,7 +144,7 @@ async def test_without_a_sound_device_she_goes_on_silently(start, card):
     assert (health.state, health.ready, health.engine) == ("down", True, "tone")
     assert "default output" in health.reason
     assert "TTS_OUTPUT" in health.fix
-    assert sent == [health]
+    assert of(sent, Health) == [health]
     tts.receive(speak("hello"))
     tts.receive(Finish(turn_id="a"))
     await asyncio.sleep(5)
@@ -171,7 +177,7 @@ async def test_without_the_second_device_she_is_heard(start, card):
     assert (health.state, health.ready, health.engine) == ("degraded", True, "tone")
     assert "nowhere" in health.reason
     assert health.fix == "Set TTS_MONITOR to part of a device's name, or to none. Devices: Cable, Speakers."
-    assert sent == [health]
+    assert of(sent, Health) == [health]
     tts.receive(speak("hello"))
     await asyncio.sleep(0.01)
     assert card.streams[0].play(20).any()
@@ -208,3 +214,147 @@ async def test_it_leaves_nothing_behind(start, card):
     await asyncio.wait({task})
     assert card.streams[0].closed
     assert len(of(sent, Stopped)) == 1
+
+
+# --- other voices, other manners ---------------------------------------------------------------------
+
+
+def say_turn(tts, turn_id, *texts):
+    """A whole turn."""
+    for index, text in enumerate(texts):
+        tts.receive(speak(text, turn_id, index))
+    tts.receive(Finish(turn_id=turn_id))
+
+
+def fail(*_):
+    """What onnxruntime says when the memory runs out."""
+    raise RuntimeError("std::bad_alloc")
+
+
+async def test_it_tells_which_voices_there_are(start, piper_voice):
+    """To whoever joins: which one speaks, and which may be chosen; at first none speaks yet."""
+    piper_voice("amy")
+    tts, sent, _ = start(tts_engine="espeak")
+    assert list(tts.joined()) == [Voices(name="", names=("amy", "espeak"))]
+    await ready(tts)
+    assert list(tts.joined()) == of(sent, Voices) == [Voices(name="espeak", names=("amy", "espeak"))]
+
+
+async def test_another_voice_in_mid_turn(start, piper_voice):
+    """What is queued is said whole and once, by the old voice or the new one, which the light tells."""
+    piper_voice("amy")
+    tts, sent, _ = start(tts_engine="espeak")
+    await ready(tts)
+    tts.receive(speak("One."))
+    tts.receive(speak("Two.", index=1))
+    tts.receive(SetVoice(name="amy"))
+    await asyncio.sleep(0.01)
+    for index in (2, 3, 4):
+        tts.receive(speak("And then?", index=index))
+    tts.receive(Finish(turn_id="a"))
+    await asyncio.sleep(60)
+    assert [played.index for played in of(sent, PiecePlayed)] == [0, 1, 2, 3, 4]
+    assert all(played.audio_ms > 300 for played in of(sent, PiecePlayed))
+    assert [end.reason for end in of(sent, SpeechEnd)] == [""]
+    assert [(told.name, told.code) for told in of(sent, Voices)] == [("espeak", ""), ("amy", "")]
+    assert [(h.state, h.engine, h.model) for h in of(sent, Health)][-1] == ("ok", "piper", "amy")
+
+
+async def test_a_wish_that_cannot_be_met(start):
+    """The answer says why; the light stays green, for she speaks with the voice that she had."""
+    tts, sent, _ = start()
+    await ready(tts)
+    tts.receive(SetVoice(name="nobody"))
+    await asyncio.sleep(1)
+    assert [told.code for told in of(sent, Voices)] == ["", "unknown_name"]
+    assert tts.health().state == "ok"
+
+
+async def test_the_manner_applies_from_the_next_piece_on(start):
+    """What came before the wish is said as it was to be said; also a wish from before the voice was there."""
+    tts, sent, _ = start()
+    tts.receive(SetDelivery(delivery=Delivery(speed=0.5)))
+    await ready(tts)
+    tts.receive(speak("hello"))
+    tts.receive(SetDelivery(delivery=Delivery(speed=2)))
+    tts.receive(speak("hello", index=1))
+    await asyncio.sleep(10)
+    slow, quick = of(sent, PiecePlayed)
+    assert slow.audio_ms == pytest.approx(4 * quick.audio_ms, rel=0.01)
+
+
+async def test_a_voice_that_fails_in_mid_turn(start, piper_voice, monkeypatch):
+    """That very piece and the next ones are said by espeak, the light says why; 10 s later all is well."""
+    piper_voice("amy")
+    tts, sent, _ = start(tts_engine="auto")
+    await ready(tts)
+    assert tts.health().engine == "piper"
+    monkeypatch.setattr(tts._switch.voice._model.voice.session, "run", fail)
+    say_turn(tts, "a", "This is one.", "This is two.")
+    await asyncio.sleep(8)
+    assert [played.audio_ms > 300 for played in of(sent, PiecePlayed)] == [True, True]
+    assert [end.reason for end in of(sent, SpeechEnd)] == [""]
+    health = tts.health()
+    assert (health.state, health.ready, health.engine) == ("degraded", True, "espeak")
+    assert health.reason == "espeak speaks instead: there is not enough memory for the Piper voice amy"
+    assert "smaller voice" in health.fix
+    await asyncio.sleep(PROBE_S)
+    assert (tts.health().state, tts.health().model) == ("ok", "amy")
+    say_turn(tts, "b", "This is three.")
+    await asyncio.sleep(8)
+    assert [h.state for h in of(sent, Health)] == ["ok", "degraded", "ok"]
+    assert len(of(sent, SpeechEnd)) == 2
+
+
+async def test_a_clip_is_of_the_voice_that_said_it(start, piper_voice, monkeypatch):
+    """What espeak said in another's place is not taken for that voice's later."""
+    piper_voice("amy")
+    tts, sent, _ = start(tts_engine="auto")
+    await ready(tts)
+    monkeypatch.setattr(tts._switch.voice._model.voice.session, "run", fail)
+    say_turn(tts, "a", "This is one.")
+    for turn_id in ("b", "c"):
+        await asyncio.sleep(PROBE_S)
+        say_turn(tts, turn_id, "This is one.")
+    await asyncio.sleep(5)
+    assert [piece.cached for piece in of(sent, PieceReady)] == [False, False, True]
+
+
+async def test_a_voice_that_appears(start, piper_voice):
+    """With TTS_ENGINE=auto espeak is no trouble, and Piper speaks within 10 s of its voice being there."""
+    tts, sent, _ = start(tts_engine="auto")
+    await ready(tts)
+    await asyncio.sleep(100)
+    piper_voice("amy")
+    await asyncio.sleep(PROBE_S)
+    assert [(h.state, h.engine) for h in of(sent, Health)] == [("ok", "espeak"), ("ok", "piper")]
+    assert of(sent, Voices)[-1] == Voices(name="amy", names=("amy", "espeak"))
+
+
+async def test_a_speaker_that_the_voice_has_not(start, piper_voice):
+    """She speaks as the voice's own speaker, under a yellow light that names those that there are."""
+    piper_voice("duo", speakers=("ann", "bob"))
+    tts, sent, _ = start(tts_engine="auto")
+    await ready(tts)
+    tts.receive(SetDelivery(delivery=Delivery(speaker="carl")))
+    say_turn(tts, "a", "This is one.")
+    await asyncio.sleep(5)
+    assert [end.reason for end in of(sent, SpeechEnd)] == [""]
+    assert of(sent, PiecePlayed)[0].audio_ms > 300
+    health = tts.health()
+    assert (health.state, health.engine) == ("degraded", "piper")
+    assert "carl" in health.reason
+    assert "ann, bob" in health.fix
+    tts.receive(SetDelivery(delivery=Delivery(speaker="bob")))
+    assert [h.state for h in of(sent, Health)] == ["ok", "degraded", "ok"]
+
+
+async def test_trouble_of_a_voice_that_speaks(start, piper_voice):
+    """A voice on the processor that was to run on the graphics card says so, with the fix."""
+    piper_voice("amy")
+    tts, _, _ = start(tts_engine="auto", tts_device="cuda")
+    await ready(tts)
+    health = tts.health()
+    assert (health.state, health.engine, health.model) == ("degraded", "piper", "amy")
+    assert "processor" in health.reason
+    assert "TTS_DEVICE=cpu" in health.fix

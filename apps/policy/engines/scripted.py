@@ -54,6 +54,9 @@ class Scripted:
             yield word
             await asyncio.sleep(0)  # a place to be cancelled at
 
+    async def warm(self, prompt: Prompt) -> None:
+        """Nothing gets cold."""
+
     async def close(self) -> None:
         """Nothing is held open."""
 

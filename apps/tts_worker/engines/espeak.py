@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import espeakng_loader
 
-from apps.shared.errors import EngineError, MissingError, SettingsError
+from apps.shared.errors import AivtError, EngineError, MissingError, SettingsError
+from apps.shared.messages import Delivery
 from apps.shared.settings import Settings
+from apps.tts_worker.loudness import louder
 from apps.tts_worker.voice import Chunk, Phoneme
 
 # With the variant f3 (a short vocal tract, so small and bright) these give a median pitch of 255 Hz between
@@ -25,6 +27,7 @@ from apps.tts_worker.voice import Chunk, Phoneme
 RATE_WPM = 175
 PITCH = 60  # 0 to 100, espeak-ng's own is 50
 PITCH_RANGE = 70  # likewise: intonation that moves more
+PITCH_PER_SEMITONE = 5.2  # measured over two octaves; its scale ends 8 semitones above ours and 11 below
 
 # Silence around a piece. espeak-ng leaves 0 to 120 ms before the first sound (a quotation mark alone is
 # 110) and anything from 7 to 350 ms after the last one; the next piece would come too soon or too late.
@@ -40,6 +43,7 @@ _DO_NOT_EXIT = 0x8000
 _UTF8 = 1
 _BY_CHARACTER = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
+_RATES_WPM = (80, 450)
 _LAST_EVENT, _PHONEME_EVENT = 0, 7
 
 _MARKS = str.maketrans("", "", "ˈˌːˑ:")  # stress and length; the Scottish voice writes one length as a colon
@@ -92,21 +96,26 @@ class Espeak:
     """
 
     engine = "espeak"
+    speakers: tuple[str, ...] = ()
+    trouble: AivtError | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.voice = settings.espeak_voice
         with _ONE_AT_A_TIME:
             self._library = _library()
-            self._take_over()
+            self._take_over(Delivery())
         self.sample_rate_hz = self._library.sample_rate_hz
         self.settings = (
             f"{self._library.version} rate={RATE_WPM} pitch={PITCH} range={PITCH_RANGE} "
             f"pauses={SENTENCE_PAUSE_S}/{CLAUSE_PAUSE_S}"
         )
 
-    def synthesize(self, text: str, give: Callable[[Chunk], bool]) -> None:
-        """See Voice. Chunks of up to 60 ms, the first after 0.3 ms, two seconds of speech after 1.5 ms."""
-        take = _Take(give, self.sample_rate_hz)
+    def synthesize(self, text: str, delivery: Delivery, give: Callable[[Chunk], bool]) -> None:
+        """See Voice. Chunks of up to 60 ms, the first after 0.3 ms, two seconds of speech after 1.5 ms.
+
+        The volume is ours: espeak-ng's own cuts the peaks off when it is turned up.
+        """
+        take = _Take(give, self.sample_rate_hz, delivery.volume)
         failures: list[BaseException] = []
 
         def on_sound(samples: int | None, count: int, events: Any) -> int:
@@ -121,19 +130,20 @@ class Espeak:
         data = plain(text).encode() + b"\0"
         functions = self._library.functions
         with _ONE_AT_A_TIME:
-            self._take_over()
+            self._take_over(delivery)
             functions.espeak_SetSynthCallback(callback)
             status = functions.espeak_Synth(data, len(data), 0, _BY_CHARACTER, 0, _UTF8, None, None)
         if failures:
             raise failures[0]
         if status:
             raise EngineError("espeak_failed", f"espeak-ng gave up with status {status}", retryable=True)
-        take.end(SENTENCE_PAUSE_S if _SENTENCE_END.search(text) else CLAUSE_PAUSE_S)
+        pause_s = SENTENCE_PAUSE_S if _SENTENCE_END.search(text) else CLAUSE_PAUSE_S
+        take.end(pause_s / delivery.speed)
 
     def close(self) -> None:
         """Nothing to free: the library belongs to the process."""
 
-    def _take_over(self) -> None:
+    def _take_over(self, delivery: Delivery) -> None:
         """Make the process's one espeak-ng ours; needed before every utterance.
 
         Another instance may have changed the voice, and setting it (0.1 ms) is also what cleans up after a
@@ -149,8 +159,17 @@ class Espeak:
                 f"ESPEAK_VOICE={self.voice!r} is not a voice of espeak-ng",
                 fix=f"Set ESPEAK_VOICE to one that exists, such as {', '.join(VOICES_THAT_WORK)}.",
             )
-        for parameter, value in ((_RATE, RATE_WPM), (_PITCH, PITCH), (_RANGE, PITCH_RANGE)):
+        for parameter, value in _parameters(delivery):
             functions.espeak_SetParameter(parameter, value, 0)
+
+
+def _parameters(delivery: Delivery) -> Iterator[tuple[int, int]]:
+    """The delivery in espeak-ng's own numbers, as far as they go."""
+    slowest, fastest = _RATES_WPM
+    yield _RATE, max(slowest, min(fastest, round(RATE_WPM * delivery.speed)))
+    yield _PITCH, max(0, min(100, round(PITCH + PITCH_PER_SEMITONE * delivery.pitch)))
+    # a higher voice moves over more hertz for the same intonation
+    yield _RANGE, min(100, round(PITCH_RANGE * 2 ** (delivery.pitch / 12)))
 
 
 class _Take:
@@ -160,9 +179,10 @@ class _Take:
     the last one. Positions are samples in espeak-ng's count.
     """
 
-    def __init__(self, give: Callable[[Chunk], bool], rate_hz: int) -> None:
+    def __init__(self, give: Callable[[Chunk], bool], rate_hz: int, volume: float) -> None:
         self._give = give
         self._rate_hz = rate_hz
+        self._volume = volume
         self._wanted = True
         self._waiting = bytearray()
         self._waiting_from = 0
@@ -206,7 +226,7 @@ class _Take:
         size = 2 * (until - self._waiting_from)
         if size <= 0:
             return
-        chunk = Chunk(bytes(self._waiting[:size]), tuple(self._phonemes))
+        chunk = Chunk(louder(bytes(self._waiting[:size]), self._volume), tuple(self._phonemes))
         del self._waiting[:size]
         self._waiting_from = until
         self._phonemes.clear()

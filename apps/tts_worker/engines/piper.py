@@ -1,34 +1,55 @@
-"""Piper: neural voices that run on the processor, a sentence at a time.
+"""Piper: neural voices, a sentence at a time.
 
-A voice is two files, NAME.onnx and NAME.onnx.json. Piper itself and onnxruntime are imported only when a
-voice is loaded: together they take a third of a second.
+A voice is two files, NAME.onnx and NAME.onnx.json.
 """
 
-import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from apps.shared.errors import EngineError, MissingError
+import numpy as np
+import numpy.typing as npt
+
+from apps.shared.errors import MissingError
+from apps.shared.messages import Delivery
 from apps.shared.settings import PROJECT_DIR, Settings
 from apps.tts_worker.engines.espeak import plain
-from apps.tts_worker.voice import Chunk, Phoneme
+from apps.tts_worker.engines.piper_model import config_of, load, unusable
+from apps.tts_worker.loudness import pcm16
+from apps.tts_worker.voice import Chunk, Phoneme, speaker_number
 
 if TYPE_CHECKING:
-    from piper import AudioChunk, PiperVoice
+    from piper import AudioChunk
+
+SHORTEST = 0.1  # of the voice's own length scale; its frames end what speed can do before that
 
 _BEGIN, _PAD, _END = "^_$"  # piper's own symbols around the IPA letters
 _STRESS = frozenset("ˈˌ")
 _LENGTH = "ː"
 
 
+def installed(settings: Settings) -> list[str]:
+    """Return the names of the voices in AIVT_DATA_DIR/voices, in alphabetical order."""
+    return sorted(file.stem for file in settings.voices_dir.glob("*.onnx") if config_of(file).is_file())
+
+
 def available(settings: Settings) -> Path | None:
     """Return the .onnx file that `Piper(settings)` would load, None when a file of it is missing."""
-    model = _wanted(settings)
-    return model if model and model.is_file() and _config_of(model).is_file() else None
+    file = _wanted(settings)
+    return file if file and file.is_file() and config_of(file).is_file() else None
+
+
+def stamp(settings: Settings) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes when the files that `Piper(settings)` would load do; () while one is missing."""
+    file = available(settings)
+    if file is None:
+        return ()
+    try:
+        stats = [(str(path), path.stat()) for path in (file, config_of(file))]
+    except FileNotFoundError:  # deleted just now
+        return ()
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 class Piper:
@@ -43,144 +64,92 @@ class Piper:
     engine = "piper"
 
     def __init__(self, settings: Settings) -> None:
-        model = _wanted(settings)
-        if not model or not model.is_file() or not _config_of(model).is_file():
-            place = str(model) if model else f"any *.onnx in {settings.aivt_data_dir / 'voices'}"
+        file = _wanted(settings)
+        if not file or not file.is_file() or not config_of(file).is_file():
+            place = str(file) if file else f"any *.onnx in {settings.voices_dir}"
             raise MissingError(
                 "voice_missing",
                 f"no Piper voice: {place} or its .onnx.json is missing",
                 fix="Put both files of a voice (NAME.onnx and NAME.onnx.json) there, or correct PIPER_VOICE.",
             )
-        self._model = model
-        self._voice = _load(model)
-        self.voice = model.stem
-        self.sample_rate_hz = int(self._voice.config.sample_rate)
-        stat = model.stat()  # another file under the same name is another voice
+        self._file = file
+        self._model = load(file, settings.tts_device)
+        self.voice = file.stem
+        self.sample_rate_hz = self._model.sample_rate_hz
+        self.speakers = self._model.speakers
+        self.trouble = self._model.trouble
+        stat = file.stat()  # another file under the same name is another voice
         self.settings = f"bytes={stat.st_size} modified_ns={stat.st_mtime_ns}"
-        self._warm_up()
 
-    def synthesize(self, text: str, give: Callable[[Chunk], bool]) -> None:
-        """See Voice. One chunk per sentence, so that is how soon it can stop."""
+    def synthesize(self, text: str, delivery: Delivery, give: Callable[[Chunk], bool]) -> None:
+        """See Voice. One chunk per sentence, so that is how soon it can stop.
+
+        Pitch is playing what was spoken slower faster, and so moves the formants with it.
+        """
+        config = self._config(delivery)
         spoken = plain(text).replace("[[", "[ [")  # double brackets would hold raw phonemes
         start = 0
-        try:
-            for sentence in self._voice.synthesize(spoken, include_alignments=True):
-                phonemes = tuple(_phonemes(_timed(sentence), start, self.sample_rate_hz))
-                if not any(phoneme.ipa for phoneme in phonemes):
-                    continue
-                start += len(sentence.audio_float_array)
-                if not give(Chunk(sentence.audio_int16_bytes, phonemes)):
-                    return
-        except _run_errors() as error:
-            raise _unusable(self._model, error) from error
+        for sentence in self._sentences(spoken, config):
+            pcm = self._sound(sentence, delivery)
+            size = len(pcm) // 2
+            phonemes = tuple(_phonemes(_timed(sentence, size), start, self.sample_rate_hz))
+            if not any(phoneme.ipa for phoneme in phonemes):
+                continue
+            start += size
+            if not give(Chunk(pcm, phonemes)):
+                return
 
     def close(self) -> None:
         """Let go of the model's memory."""
-        del self._voice
+        del self._model
 
-    def _warm_up(self) -> None:
-        """Run the model once, on the highest id of its JSON.
+    def _config(self, delivery: Delivery) -> Any:
+        own = self._model.voice.config.length_scale
+        longer = _factor(delivery) / delivery.speed
+        return self._model.config(
+            speaker_id=speaker_number(self.speakers, delivery.speaker),
+            length_scale=own * max(SHORTEST, 1 + (longer - 1) * self._model.slack),
+            noise_scale=delivery.noise,
+            noise_w_scale=delivery.rhythm,
+        )
 
-        That is what shows a JSON of another voice; and a session's first run takes longer than the rest.
-        """
-        ids = self._voice.config.phoneme_id_map
+    def _sentences(self, text: str, config: Any) -> Iterator["AudioChunk"]:
         try:
-            highest = max(chain.from_iterable(ids.values()))
-            self._voice.phoneme_ids_to_audio([*ids[_BEGIN], highest, *ids[_END]])
-        except _load_errors() as error:
-            raise _unusable(self._model, error) from error
+            yield from self._model.voice.synthesize(text, config, include_alignments=True)
+        except self._model.failures as error:
+            raise unusable(self._file, error) from error
+
+    def _sound(self, sentence: "AudioChunk", delivery: Delivery) -> bytes:
+        if delivery.pitch == 0 and delivery.volume == 1:
+            return bytes(sentence.audio_int16_bytes)
+        sound: npt.NDArray[np.float32] = sentence.audio_float_array
+        if delivery.pitch != 0:
+            sound = self._model.resample(sound, _factor(delivery) * self.sample_rate_hz, self.sample_rate_hz)
+        return pcm16(sound * np.float32(delivery.volume))
+
+
+def _factor(delivery: Delivery) -> float:
+    """How many times as high."""
+    return float(2 ** (delivery.pitch / 12))
 
 
 def _wanted(settings: Settings) -> Path | None:
-    folder = settings.aivt_data_dir / "voices"
     name = settings.piper_voice
     if not name:
-        return next((model for model in sorted(folder.glob("*.onnx")) if _config_of(model).is_file()), None)
+        names = installed(settings)
+        return settings.voices_dir / f"{names[0]}.onnx" if names else None
     if Path(name).name != name:
         return PROJECT_DIR / Path(name).expanduser()
-    return folder / f"{name.removesuffix('.onnx')}.onnx"
+    return settings.voices_dir / f"{name.removesuffix('.onnx')}.onnx"
 
 
-def _config_of(model: Path) -> Path:
-    return model.with_name(f"{model.name}.json")
-
-
-def _load(model: Path) -> "PiperVoice":
-    """Return the voice, on one core less than there are.
-
-    PiperVoice.load would give the session every core, which with another busy process (a game) beside it
-    is several times slower.
-    """
-    onnxruntime, piper, psutil = map(import_module, ("onnxruntime", "piper", "psutil"))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, (psutil.cpu_count(logical=False) or 1) - 1)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only: exporters leave much that it warns of
-
-    def session(source: str | bytes) -> Any:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-    try:
-        config = piper.PiperConfig.from_dict(json.loads(_config_of(model).read_text(encoding="utf-8")))
-        loaded = session(str(model))
-        if len(loaded.get_outputs()) == 1 and (patched := _with_alignment(model)):
-            loaded = session(patched)
-    except _load_errors() as error:
-        raise _unusable(model, error) from error
-    return cast("PiperVoice", piper.PiperVoice(session=loaded, config=config))
-
-
-def _with_alignment(model: Path) -> bytes | None:
-    """Return the model with its alignment output added, None without `onnx` or for a model that has none."""
-    try:
-        onnx, patch = import_module("onnx"), import_module("piper.patch_voice_with_alignment")
-    except ImportError:
-        return None
-    graph = onnx.load(str(model))
-    try:
-        patch.add_alignment_output(graph)
-    except ValueError:
-        return None
-    return bytes(graph.SerializeToString())
-
-
-def _run_errors() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises: its exceptions have no common base but Exception."""
-    raised = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    names = (
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NotImplemented",
-        "RuntimeException",
-    )
-    return tuple(getattr(raised, name) for name in names)
-
-
-def _load_errors() -> tuple[type[Exception], ...]:
-    """Those, and what piper raises for a JSON that is no voice's, and onnxruntime for a missing input."""
-    return (*_run_errors(), AttributeError, KeyError, TypeError, ValueError)
-
-
-def _unusable(model: Path, error: Exception) -> EngineError:
-    config = _config_of(model).name
-    return EngineError(
-        "voice_broken",
-        f"the Piper voice {model} cannot be used: {type(error).__name__}: {error}",
-        fix=f"Get {model.name} and {config} again, both of the same voice, into {model.parent}.",
-    )
-
-
-def _timed(sentence: "AudioChunk") -> list[tuple[str, float]]:
-    """Each symbol of the sentence with its length in samples, told by the voice or estimated."""
-    total = len(sentence.audio_float_array)
+def _timed(sentence: "AudioChunk", size: int) -> list[tuple[str, float]]:
+    """Each symbol with its length in samples, `size` together: told by the voice, or estimated."""
     told = [(part.phoneme, float(part.num_samples)) for part in sentence.phoneme_alignments or ()]
-    if told and sum(samples for _, samples in told) == total:
-        return told
-    symbols = [_BEGIN, *sentence.phonemes, _END]
-    weights = [_weight(symbol) for symbol in symbols]
-    return [(symbol, total * weight / sum(weights)) for symbol, weight in zip(symbols, weights, strict=True)]
+    if not told or sum(samples for _, samples in told) != len(sentence.audio_float_array):
+        told = [(symbol, _weight(symbol)) for symbol in (_BEGIN, *sentence.phonemes, _END)]
+    total = sum(length for _, length in told)
+    return [(symbol, size * length / total) for symbol, length in told]
 
 
 def _weight(symbol: str) -> float:

@@ -1,21 +1,21 @@
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import CapturingLogger
 
-from apps.policy import models
 from apps.policy.engines import ollama
 from apps.policy.engines.ollama import Ollama
-from apps.policy.persona import load
-from apps.policy.prompt import Exchange, Line, Prompt, messages
+from apps.policy.models import choices
+from apps.policy.persona import Reply, Sampling, load
+from apps.policy.prompt import CONTEXT_TOKENS, Exchange, Line, Prompt, messages
 from apps.shared.errors import EngineError, MissingError
 from apps.shared.settings import Settings
 from tests.fakes.ollama import FakeOllama, Fault
+from tests.fakes.raw_http import answering, chunked
 
 PROMPT = Prompt(load("kitsu"), (), Line("Bob", "hi", "chat"))
 
@@ -51,25 +51,6 @@ def brain(make_brain):
     return make_brain()
 
 
-@asynccontextmanager
-async def answering(*packets: bytes) -> AsyncIterator[str]:
-    """A server that answers whatever it is asked with these packets; gives its address."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        # What is left unread when the connection is closed would reset it.
-        if length := re.search(rb"Content-Length: (\d+)", head):
-            await reader.readexactly(int(length[1]))
-        for packet in packets:
-            writer.write(packet)
-            await writer.drain()
-            await asyncio.sleep(0)  # each in a packet of its own
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
 async def said(brain, prompt=PROMPT) -> list[str]:
     async with aclosing(brain.reply(prompt)) as pieces:
         return [piece async for piece in pieces]
@@ -95,10 +76,15 @@ async def test_a_reply_comes_piece_by_piece(brain, fake):
     assert fake.generations[0].messages == messages(PROMPT)
 
 
+OTHER = Sampling(temperature=0.0, top_p=0.5, top_k=1, min_p=0.0, repeat_penalty=1.0)
+LOADED_WITH = ("num_ctx", "num_batch", "num_gpu", "num_thread", "use_mmap", "main_gpu")
+
+
 async def test_every_request_keeps_the_model_loaded_as_it_is(brain, fake):
-    """Warm-up and replies of whatever persona differ in nothing that would load the model anew."""
+    """Warm-ups and replies of whatever persona differ in nothing that would load the model anew."""
     await brain.start(PROMPT)
-    calm = replace(PROMPT, persona=replace(PROMPT.persona, chaos=0.0))
+    calm = replace(PROMPT, persona=replace(PROMPT.persona, sampling=OTHER, reply=Reply(tokens=99)))
+    await brain.warm(calm)
     await said(brain, replace(calm, line=Line("Eve", "yo", "redeem")))
     assert (fake.loads, fake.reloads) == (1, 0)
     assert fake._runners["kitsu:latest"].keep_s == 30 * 60
@@ -106,41 +92,61 @@ async def test_every_request_keeps_the_model_loaded_as_it_is(brain, fake):
         assert body["think"] is False
         assert body["truncate"] is False
         assert body["shift"] is False
-        assert body["options"]["num_ctx"] == ollama.CONTEXT_TOKENS
-        assert body["options"]["num_predict"] == ollama.REPLY_LIMIT_TOKENS
+        assert {name: body["options"].get(name) for name in LOADED_WITH} == {
+            **dict.fromkeys(LOADED_WITH),
+            "num_ctx": CONTEXT_TOKENS,
+        }
 
 
 async def test_the_warm_up_has_the_options_of_a_reply(brain, fake):
-    """Whoever speaks, with the same persona all requests have the very same options."""
+    """Whoever speaks, with the same persona requests differ in their length alone."""
     await brain.start(PROMPT)
     await said(brain, replace(PROMPT, line=Line("Eve", "yo", "redeem")))
-    warm_up, reply = fake.asked("/api/chat")
-    assert warm_up["options"] == reply["options"]
+    warm_up, reply = (body["options"] for body in fake.asked("/api/chat"))
+    assert warm_up.pop("num_predict") == 1
+    assert reply.pop("num_predict") == PROMPT.persona.reply.tokens
+    assert warm_up == reply
 
 
-async def test_chaos_is_temperature(brain, fake):
-    """A persona that strays further is sampled hotter."""
-    for chaos in (0.0, 0.5, 1.0):
-        await said(brain, replace(PROMPT, persona=replace(PROMPT.persona, chaos=chaos)))
-    assert [body["options"]["temperature"] for body in fake.asked("/api/chat")] == [0.6, 0.9, 1.2]
+async def test_the_persona_says_how_words_are_picked(brain, fake):
+    """Her sampling and the length of her replies are what the model gets."""
+    persona = replace(PROMPT.persona, sampling=OTHER, reply=Reply(tokens=99))
+    await said(brain, replace(PROMPT, persona=persona))
+    [body] = fake.asked("/api/chat")
+    for name, value in msgspec.to_builtins(OTHER).items():
+        assert body["options"][name] == value
+    assert body["options"]["num_predict"] == 99
 
 
-async def test_start_evaluates_the_prompt_and_leaves(brain, fake):
-    """The warm-up is a real request with the sample prompt, aborted at its first piece."""
-    fake.reply, fake.tokens_per_s = ["word "] * 500, 100
-    await brain.start(PROMPT)
+@pytest.mark.parametrize("evaluate", ["start", "warm"])
+async def test_an_evaluated_prompt_makes_no_text(brain, fake, evaluate):
+    """Start and warm-up are real requests with the prompt, which end with the first token."""
+    fake.reply = ["word "] * 500
+    await getattr(brain, evaluate)(PROMPT)
+    [generation] = fake.generations
+    assert generation.messages == messages(PROMPT)
+    assert (generation.sent, generation.ended) == (1, "length")
+
+
+async def test_a_cancelled_warm_up_frees_the_model(brain, fake):
+    """A line that comes in meanwhile need not wait for it."""
+    fake.faults.append(Fault.SILENT_START)
+    warming = asyncio.create_task(brain.warm(PROMPT))
+    while not fake.generations:
+        await asyncio.sleep(0)
+    warming.cancel()
+    await asyncio.wait({warming})
     await fake.idle()
-    [warm_up] = fake.aborted
-    assert warm_up.messages == messages(PROMPT)
-    assert warm_up.sent < 500
+    assert len(fake.aborted) == 1
+    assert "".join(await said(brain)) == "Hello there."
 
 
-async def test_loading_may_take_longer_than_a_first_token(make_brain, fake):
-    """The warm-up waits for the model to load, however short a reply's own deadline is."""
-    fake.load_s = 0.05
-    brain = make_brain(policy_first_token_s=0.01)
-    await brain.start(PROMPT)
-    assert fake.loads == 1
+async def test_a_warm_up_fails_as_a_reply_does(brain, fake):
+    """Its error has the same code and fix."""
+    fake.faults.append(Fault.HTTP_500)
+    with pytest.raises(EngineError) as caught:
+        await brain.warm(PROMPT)
+    assert caught.value.code == "http_500"
 
 
 @pytest.mark.parametrize("name", ["kitsu", "kitsu:latest"])
@@ -151,11 +157,11 @@ async def test_a_name_without_tag_means_latest(make_brain, name):
 
 async def test_without_a_wish_the_card_decides(make_brain, fake, monkeypatch):
     """An empty POLICY_MODEL becomes the model that fits the graphics card."""
-    monkeypatch.setattr(models, "vram_gb", lambda: 12.0)
+    monkeypatch.setattr(choices, "vram_gb", lambda: 12.0)
     brain = make_brain(policy_model="")
-    fake.models[models.default_model(12.0).name] = False
+    fake.models[choices.default_model(12.0).name] = False
     await brain.start(PROMPT)
-    assert brain.model == fake.asked("/api/chat")[0]["model"] == models.default_model(12.0).name
+    assert brain.model == fake.asked("/api/chat")[0]["model"] == choices.default_model(12.0).name
 
 
 async def test_a_model_that_is_not_there_names_its_command(make_brain):
@@ -201,25 +207,23 @@ async def test_a_host_that_ollama_refuses_fails_the_start(brain, fake, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("fault", "limit", "before", "code", "retryable"),
+    ("fault", "before", "code", "retryable"),
     [
-        (Fault.ERROR_LINE, {}, ["Hello"], "stream_error", True),
-        (Fault.HTTP_500, {}, [], "http_500", True),
-        (Fault.SILENT_START, {"policy_first_token_s": 0.05}, [], "first_token_timeout", True),
-        (Fault.SILENT_MIDWAY, {"policy_stall_s": 0.05}, ["Hello"], "stalled", False),
-        (Fault.DROPPED, {}, ["Hello"], "stream_error", True),
-        (Fault.GARBAGE, {}, ["Hello"], "garbage", False),
-        (Fault.HALF_LINE, {}, ["Hello"], "garbage", False),
+        (Fault.ERROR_LINE, ["Hello"], "stream_error", True),
+        (Fault.HTTP_500, [], "http_500", True),
+        (Fault.DROPPED, ["Hello"], "stream_error", True),
+        (Fault.GARBAGE, ["Hello"], "garbage", False),
+        (Fault.HALF_LINE, ["Hello"], "garbage", False),
     ],
 )
 async def test_every_failure_has_its_code_and_the_next_reply_works(
-    make_brain, fake, fault, limit, before, code, retryable
+    brain, fake, fault, before, code, retryable
 ):
     """What came before a failure was said; the failure is named; the brain is not spoiled by it."""
     fake.faults.append(fault)
-    pieces, error = await failure(make_brain(**limit))
+    pieces, error = await failure(brain)
     assert (pieces, error.code, error.retryable) == (before, code, retryable)
-    assert "".join(await said(make_brain())) == "Hello there."
+    assert "".join(await said(brain)) == "Hello there."
 
 
 async def test_the_servers_own_words_are_passed_on(brain, fake):
@@ -250,7 +254,7 @@ async def test_a_prompt_too_long_is_refused_not_cut(brain):
     long = replace(PROMPT, persona=replace(PROMPT.persona, system="x" * 20_000))
     error = (await failure(brain, long))[1]
     assert (error.code, error.retryable) == ("context_too_small", False)
-    assert str(ollama.CONTEXT_TOKENS) in error.fix
+    assert str(CONTEXT_TOKENS) in error.fix
 
 
 async def test_a_full_queue_may_be_tried_again(make_brain):
@@ -274,19 +278,19 @@ async def test_repetition_ends_quietly(brain, fake):
     assert len(await said(brain)) == 30
 
 
-async def test_a_steady_reply_has_an_end_too(brain, fake, monkeypatch):
-    """A model that never falls silent is stopped by the limit for a whole reply."""
-    monkeypatch.setattr(ollama, "REPLY_LIMIT_S", -7.9)  # of the 8 s for the first token, 0.1 s are left
-    fake.reply, fake.tokens_per_s = ["a ", "b "] * 5000, 500
-    monkeypatch.setattr(ollama, "REPLY_LIMIT_TOKENS", -1)
-    assert (await failure(brain))[1].code == "reply_too_long"
-
-
 async def test_thoughts_are_never_spoken(make_brain, fake, monkeypatch):
     """Should a model think all the same, nobody hears it, and only words count as the first token."""
     fake.models["kitsu:latest"] = True
     monkeypatch.setitem(ollama.ALWAYS, "think", True)
     assert "".join(await said(make_brain())) == "Hello there."
+
+
+async def test_a_reply_of_thoughts_alone_is_a_failure(brain, fake, monkeypatch):
+    """A model that thinks its whole reply away is named as such, with the way out."""
+    fake.models["kitsu:latest"], fake.reply = True, []
+    monkeypatch.setitem(ollama.ALWAYS, "think", True)
+    error = (await failure(brain))[1]
+    assert (error.code, error.retryable) == ("thinks_aloud", False)
 
 
 @pytest.mark.parametrize("way", ["aclose", "cancel"])
@@ -315,9 +319,8 @@ async def test_leaving_stops_the_generation(brain, fake, way):
 async def test_a_line_may_come_in_many_packets(make_brain):
     """Lines are put together wherever the network cut them, inside a character too."""
     whole = '{"message":{"content":"né\\u003c3 👋"}}\n{"message":{"content":"!"},"done":true}\n'.encode()
-    packets = [b"1\r\n" + bytes([byte]) + b"\r\n" for byte in whole]
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with answering(head, *packets, b"0\r\n\r\n") as url:
+    packets = chunked(*(bytes([byte]) for byte in whole), kind="application/x-ndjson")
+    async with answering(*packets) as url:
         assert await said(make_brain(ollama_host=url)) == ["né<3 👋", "!"]
 
 

@@ -221,7 +221,7 @@ async def test_own_manner(preset: persona.Persona):
 
 async def test_preset_without_lines():
     """A streamer's own persona speaks with kitsu's lines."""
-    own = persona.Persona("grumpy", "Kitsu", "grumpy", 0.5, 0.5, "x", KITSU.hiccups)
+    own = persona.Persona("grumpy", "Kitsu", "grumpy", "x", KITSU.hiccups)
     assert said_as(await say(engine(), "purple monday", preset=own), "lines.unknown")
 
 

@@ -3,18 +3,25 @@
 import subprocess
 import sys
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
 from apps.shared.errors import EngineError, MissingError
 from apps.tts_worker.engines import piper as engine
 from apps.tts_worker.engines.piper import Piper, available
 from apps.tts_worker.voice import Phoneme
+from tests.tts_worker.conftest import HOP_LENGTH, LENGTHS, VARIATION
 
-SAMPLES_PER_ID = 1_024  # of the voice in conftest.py, as is its rate
-RATE_HZ = 16_000
+RATE_HZ = 16_000  # of the voice in conftest.py
+
+
+def after(symbols):
+    """When it has said these symbols, each followed by a blank."""
+    ids = [number for symbol in "_".join(symbols) + "_" for number in DEFAULT_PHONEME_ID_MAP[symbol]]
+    spread = np.arange(len(ids), dtype=np.float32) * VARIATION
+    return np.ceil(LENGTHS[ids] + spread - np.floor(spread)).sum() * HOP_LENGTH / RATE_HZ
 
 
 @pytest.mark.parametrize("name", ["", "noise", "noise.onnx"])
@@ -73,22 +80,18 @@ def test_times_told_by_the_voice(make_settings, piper_voice, spoken):
     """With the alignment output each sound begins where the voice says, stress counted to its vowel."""
     piper_voice()
     (chunk,) = spoken(Piper(make_settings()), "A cat.")
-    # in ids: every symbol, also ^, the space, the stress mark and the full stop, is one and a blank
-    starts = [round(phoneme.start_s * RATE_HZ / SAMPLES_PER_ID) for phoneme in chunk.phonemes]
+    # every symbol, also ^, the space, the stress mark and the full stop, is an id and a blank
+    starts = [after("^"), after("^ɐ "), after("^ɐ k"), after("^ɐ kˈæ"), after("^ɐ kˈæt")]
     assert [phoneme.ipa for phoneme in chunk.phonemes] == ["ɐ", "k", "æ", "t", ""]
-    assert starts == [2, 6, 8, 12, 14]
+    assert [phoneme.start_s for phoneme in chunk.phonemes] == starts
+    assert after("^ɐ kˈæt.") < len(chunk.pcm) / 2 / RATE_HZ < after("^ɐ kˈæt.$")
 
 
-def test_times_added_on_loading(make_settings, piper_voice, spoken, monkeypatch):
-    """A voice without that output is given it where the `onnx` package is installed."""
-    aligned = piper_voice().read_bytes()
+def test_times_added_on_loading(make_settings, piper_voice, spoken):
+    """A voice without that output is given it when it is loaded."""
     piper_voice(aligned=False)
-    patched = SimpleNamespace(SerializeToString=lambda: aligned)
-    patch = SimpleNamespace(add_alignment_output=lambda _: "frames")
-    monkeypatch.setitem(sys.modules, "onnx", SimpleNamespace(load=lambda _: patched))
-    monkeypatch.setitem(sys.modules, "piper.patch_voice_with_alignment", patch)
     (chunk,) = spoken(Piper(make_settings()), "A cat.")
-    assert chunk.phonemes[0].start_s == 2 * SAMPLES_PER_ID / RATE_HZ
+    assert chunk.phonemes[0].start_s == after("^")
 
 
 def test_times_estimated(make_settings, piper_voice, spoken, monkeypatch):
@@ -147,8 +150,71 @@ def test_uses_one_core_less(make_settings, piper_voice, monkeypatch):
     piper_voice()
     for cores, threads in ((6, 5), (1, 1), (None, 1)):
         monkeypatch.setattr("psutil.cpu_count", lambda *, logical, cores=cores: cores)
-        options = Piper(make_settings())._voice.session.get_session_options()
+        options = Piper(make_settings())._model.voice.session.get_session_options()
         assert options.intra_op_num_threads == threads
+
+
+@pytest.mark.parametrize(
+    ("wish", "hum_hz"),
+    [("", 250), ("ann", 187.5), ("bob", 250), ("0", 187.5), ("1", 250)],
+    ids=["the voice's own", "by name", "by name", "by number", "by number"],
+)
+def test_speakers(make_settings, piper_voice, spoken, wish, hum_hz):
+    """A voice of several is asked for one by name or number, and otherwise speaks as its own default."""
+    piper_voice(speakers=("ann", "bob"), default_speaker_id=1)
+    voice = Piper(make_settings())
+    assert voice.speakers == ("ann", "bob")
+    (chunk,) = spoken(voice, "A cat.", speaker=wish)
+    spectrum = np.abs(np.fft.rfft(np.frombuffer(chunk.pcm, "<i2")))
+    assert spectrum.argmax() * RATE_HZ / (len(chunk.pcm) / 2) == pytest.approx(hum_hz, abs=3)
+
+
+@pytest.mark.parametrize("wish", ["carl", "2", "-1", "Ann", "٣"])
+def test_unknown_speaker(make_settings, piper_voice, spoken, wish):
+    """A speaker that the voice has not is refused, with those that it has."""
+    piper_voice(speakers=("ann", "bob"))
+    with pytest.raises(EngineError) as caught:
+        spoken(Piper(make_settings()), "A cat.", speaker=wish)
+    assert caught.value.code == "unknown_speaker"
+    assert "ann, bob, or a number from 0 to 1" in caught.value.fix
+
+
+def test_speakers_without_names(make_settings, piper_voice):
+    """Where the JSON names none of them they go by their numbers."""
+    piper_voice(speakers=("ann", "bob"), speaker_id_map={})
+    assert Piper(make_settings()).speakers == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("delivery", "scales"),
+    [
+        ({}, [0.5, 1.1, 0.7]),
+        ({"noise": 0, "rhythm": 0}, [0, 1.1, 0]),
+        ({"noise": 1.5, "rhythm": 0.2}, [1.5, 1.1, 0.2]),
+    ],
+)
+def test_noise_and_rhythm(make_settings, piper_voice, spoken, monkeypatch, delivery, scales):
+    """What is not wished for is the voice's own, as its JSON says."""
+    piper_voice(inference={"noise_scale": 0.5, "length_scale": 1.1, "noise_w": 0.7})
+    voice = Piper(make_settings())
+    session, given = voice._model.voice.session, []
+    run = session.run
+
+    def listen(names, inputs):
+        given.append(inputs)
+        return run(names, inputs)
+
+    monkeypatch.setattr(session, "run", listen)
+    spoken(voice, "A cat.", **delivery)
+    assert given[0]["scales"].tolist() == pytest.approx(scales)
+
+
+def test_speed_is_of_the_voices_own(make_settings, piper_voice, spoken):
+    """A voice that speaks slowly by itself is made quicker from there."""
+    piper_voice("slow", inference={"length_scale": 1.5})
+    slow = Piper(make_settings())
+    (own,), (quick,) = spoken(slow, "A cat is here."), spoken(slow, "A cat is here.", speed=1.5)
+    assert len(quick.pcm) * 1.5 == pytest.approx(len(own.pcm), rel=0.05)
 
 
 def test_sound_is_the_voices(make_settings, piper_voice, spoken):
@@ -156,7 +222,7 @@ def test_sound_is_the_voices(make_settings, piper_voice, spoken):
     piper_voice()
     (chunk,) = spoken(Piper(make_settings()), "A cat.")
     samples = np.frombuffer(chunk.pcm, "<i2")
-    assert len(samples) % SAMPLES_PER_ID == 0
+    assert len(samples) % HOP_LENGTH == 0
     assert np.abs(samples).max() == 32_767  # piper makes the loudest sample of a sentence full scale
 
 

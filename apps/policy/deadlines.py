@@ -1,0 +1,49 @@
+"""How long she waits for a brain: for its first word, between words, and for the whole reply."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from apps.shared.errors import EngineError
+
+REPLY_LIMIT_S = 60.0  # for a whole reply, however steadily it comes
+
+SLOW_FIX = "Choose a smaller model, or close what else uses the graphics card."
+
+
+async def in_time(
+    pieces: AsyncGenerator[str, None], *, first_s: float, stall_s: float
+) -> AsyncGenerator[str, None]:
+    """Pass the pieces on, with a deadline on every wait for one; it stands still while the caller has one.
+
+    Raises EngineError: "first_token_timeout" (retryable), "stalled", "reply_too_long". Closes `pieces`.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at_s = loop.time() + first_s + REPLY_LIMIT_S
+    begun = False
+    try:
+        async with asyncio.timeout(first_s) as deadline, aclosing(pieces):
+            async for piece in pieces:
+                begun = True
+                deadline.reschedule(None)
+                yield piece
+                deadline.reschedule(min(loop.time() + stall_s, ends_at_s))
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        if loop.time() >= ends_at_s:
+            raise _too_long() from error
+        raise (_stalled(stall_s) if begun else _too_slow(first_s)) from error
+
+
+def _too_slow(limit_s: float) -> EngineError:
+    reason = f"no word from the model within {limit_s:g} s"
+    return EngineError("first_token_timeout", reason, fix=SLOW_FIX, retryable=True)
+
+
+def _stalled(limit_s: float) -> EngineError:
+    return EngineError("stalled", f"the model fell silent for {limit_s:g} s in mid-reply", fix=SLOW_FIX)
+
+
+def _too_long() -> EngineError:
+    return EngineError("reply_too_long", f"the reply took more than {REPLY_LIMIT_S:g} s", fix=SLOW_FIX)
