@@ -23,6 +23,12 @@ from apps.shared.settings import PROJECT_DIR
         ("speak hello -o out.wav", "apps.tts_worker.speak", "speak"),
         ("test -k turn", "scripts.suite", "main"),
         ("bench latency", "scripts.bench.latency", "main"),
+        ("bench latency --real", "scripts.bench.real", "main"),
+        ("bench voices --turns 3", "scripts.bench.voices", "main"),
+        ("bench brains --json", "scripts.bench.brains", "main"),
+        ("voices", "apps.tts_worker.get_voices", "voices"),
+        ("voices bench --json", "apps.tts_worker.measure", "bench"),
+        ("voices use amber", "apps.orchestrator.console", "use_voice"),
     ],
 )
 def test_each_command_leads_to_its_app(monkeypatch, line, module, function):
@@ -39,12 +45,19 @@ def test_each_command_leads_to_its_app(monkeypatch, line, module, function):
 
 
 @pytest.mark.parametrize(
-    "module", [*cli.PROCESSES.values(), "apps.orchestrator.supervisor", "apps.tts_worker.speak"]
+    ("module", "function"),
+    [
+        *((module, "run") for module in cli.PROCESSES.values()),
+        ("apps.orchestrator.supervisor", "up"),
+        ("apps.orchestrator.console", "use_voice"),
+        ("apps.tts_worker.speak", "speak"),
+        ("apps.tts_worker.measure", "bench"),
+        *((f"scripts.bench.{what}", "main") for what in ("latency", "real", "voices", "brains")),
+    ],
 )
-def test_what_the_command_line_names_is_there(module):
+def test_what_the_command_line_names_is_there(module, function):
     """Import strings are not checked by any type checker."""
-    names = {"apps.orchestrator.supervisor": "up", "apps.tts_worker.speak": "speak"}
-    assert callable(getattr(import_module(module), names.get(module, "run")))
+    assert callable(getattr(import_module(module), function))
 
 
 @pytest.mark.parametrize(

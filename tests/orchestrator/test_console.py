@@ -1,4 +1,4 @@
-"""`aivt say` and `aivt status`, against the real orchestrator."""
+"""`aivt say`, `aivt status` and `aivt voices use`, against the real orchestrator."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ import structlog
 from apps.orchestrator import console
 from apps.shared.access import make_token
 from apps.shared.errors import AivtError, MissingError, SettingsError
-from apps.shared.messages import Finish, SpeechEnd, Think, Thought
+from apps.shared.messages import Finish, SetVoice, SpeechEnd, Think, Thought, Voices
 from apps.shared.settings import Settings
 from tests.orchestrator.served import decided
 
@@ -164,3 +164,50 @@ def test_another_program_on_the_port_is_no_fault_of_ours(settings, status, body)
             console.ask("GET", "/status")
         serving.join()
     assert str(caught.value)
+
+
+async def using(show, name: str, answer: Voices) -> "asyncio.Task[int]":
+    """Play the voice worker for one `aivt voices use`."""
+    async with show.worker("tts") as voice:
+        await voice.send(Voices(name="espeak", names=("amber", "espeak")))
+        await show.until(lambda: show.conductor.status()["voice"])
+        task = asyncio.create_task(asyncio.to_thread(console.use_voice, argparse.Namespace(name=name)))
+        while not isinstance(asked := await voice.receive(), SetVoice):
+            pass
+        assert asked == SetVoice(name="amber")
+        await voice.send(answer)
+        await asyncio.wait({task})
+        return task
+
+
+async def test_use_voice_prints_who_speaks_now(show, settings, capsys):
+    """One line, once the voice is there."""
+    task = await using(show, "amber", Voices(name="amber", names=("amber", "espeak")))
+    assert task.result() == 0
+    assert capsys.readouterr().out == "amber\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "fix", "told"),
+    [
+        ("unknown_name", "", "", "Use one of amber, espeak; or get it: aivt voices --download NAME"),
+        ("voice_broken", "amber is no voice", "Get it again.", "Get it again."),
+    ],
+)
+async def test_a_voice_that_cannot_be_used_is_an_error_with_its_fix(
+    show, settings, capsys, code, reason, fix, told
+):
+    """An argument to correct, exit code 2; which names there are is said."""
+    answer = Voices(name="espeak", names=("amber", "espeak"), code=code, reason=reason, fix=fix)
+    with pytest.raises(SettingsError, match="amber") as caught:
+        (await using(show, "amber", answer)).result()
+    assert (caught.value.code, caught.value.fix, caught.value.exit_code) == (code, told, 2)
+    assert capsys.readouterr().out == ""
+
+
+async def test_without_a_voice_process_there_is_none_to_change(show, settings):
+    """The show is there, the voice is not: its light says why."""
+    with pytest.raises(AivtError, match="tts is not there") as caught:
+        await asyncio.to_thread(console.use_voice, argparse.Namespace(name="amber"))
+    assert (caught.value.code, caught.value.exit_code) == ("tts_down", 1)
+    assert caught.value.fix

@@ -10,7 +10,7 @@ import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from apps.orchestrator.conductor import Conductor, Result
 from apps.orchestrator.journal import Journal
@@ -19,9 +19,12 @@ from apps.orchestrator.turn import Limits
 from apps.policy.prompt import Prompt
 from apps.policy.worker import Policy
 from apps.shared.client import HEARTBEAT_S
-from apps.shared.messages import Message
+from apps.shared.errors import EngineError
+from apps.shared.messages import Delivery, Message
 from apps.shared.settings import Settings
 from apps.shared.wire import decode, encode
+from apps.tts_worker.engines.tone import Tone
+from apps.tts_worker.voice import Chunk
 from apps.tts_worker.worker import Tts
 
 
@@ -69,6 +72,25 @@ class PacedBrain:
 
     async def close(self) -> None:
         """Nothing to free."""
+
+
+class FlakyVoice(Tone):
+    """A voice that may be broken for a while."""
+
+    engine = voice = "flaky"
+    trouble_now: ClassVar[EngineError | None] = None
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._check()
+
+    def synthesize(self, text: str, delivery: Delivery, give: Callable[[Chunk], bool]) -> None:
+        self._check()
+        super().synthesize(text, delivery, give)
+
+    def _check(self) -> None:
+        if self.trouble_now:
+            raise self.trouble_now
 
 
 class Stage:
@@ -163,6 +185,7 @@ class Stage:
 async def stage(folder: Path, **settings: Any) -> AsyncIterator[Stage]:
     """A show with both workers joined and ready."""
     PacedBrain.aborted = 0
+    FlakyVoice.trouble_now = None
     show = Stage(folder, **settings)
     watch = asyncio.create_task(show.conductor.watch(1))
     try:

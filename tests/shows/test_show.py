@@ -12,8 +12,9 @@ from apps.policy.worker import Policy
 from apps.shared.errors import EngineError
 from apps.shared.messages import Cancel, PiecePlayed, PieceStarted, Speak, Stopped
 from apps.tts_worker.playout import FRAME_S
+from apps.tts_worker.switch import PROBE_S as VOICE_PROBE_S
 from tests.fakes.brain import FakeBrain
-from tests.shows.stage import PacedBrain, stage
+from tests.shows.stage import FlakyVoice, PacedBrain, stage
 
 pytestmark = pytest.mark.looptime
 
@@ -237,3 +238,35 @@ async def test_down_the_chain_of_brains_and_up_again(tmp_path, monkeypatch):
         first.replies.append(["So am I. "])
         assert await answered() == ("spoken", "So am I.", "fake", "ok")
         assert second.closed
+
+
+async def test_down_to_espeak_and_up_again(tmp_path):
+    """What her voice cannot say, espeak says in the same turn; the voice takes over when it works again."""
+    async with stage(tmp_path, tts_engine="tests.shows.stage:FlakyVoice", tts_cache_mb=0) as show:
+
+        async def heard():
+            result = await show.say("hi")
+            light = show.conductor.lights.status(show.loop.time())["tts"]
+            return result.outcome, result.reply, result.audio_ms > 1000, light["engine"], light["state"]
+
+        reply = PacedBrain.reply_text.format(text="hi")
+        assert await heard() == ("spoken", reply, True, "flaky", "ok")
+        FlakyVoice.trouble_now = BROKE
+        assert await heard() == ("spoken", reply, True, "espeak", "degraded")
+        assert await heard() == ("spoken", reply, True, "espeak", "degraded")
+        FlakyVoice.trouble_now = None
+        await asyncio.sleep(2 * VOICE_PROBE_S)
+        assert await heard() == ("spoken", reply, True, "flaky", "ok")
+
+
+async def test_no_piece_is_lost_when_the_voice_changes(tmp_path):
+    """Another voice in the middle of a reply: each of its pieces is heard, once, and the next one is hers."""
+    async with stage(tmp_path, tts_engine="tests.shows.stage:FlakyVoice") as show:
+        line = show.say("hi")
+        await started(show)
+        await show.conductor.manner.set_voice("espeak")
+        result = await line
+        assert (result.outcome, result.reply) == ("spoken", PacedBrain.reply_text.format(text="hi"))
+        asked, played = ([m.index for m in show.seen if isinstance(m, kind)] for kind in (Speak, PiecePlayed))
+        assert asked == played == list(range(len(played)))
+        assert show.conductor.lights.status(show.loop.time())["tts"]["engine"] == "espeak"

@@ -332,6 +332,18 @@ async def test_when_nobody_can_say_it(booth):
     assert [end.reason for end in booth.of(SpeechEnd)] == ["hoarse: the other one too"]
 
 
+async def test_what_was_lost_stays_lost(booth):
+    """A turn of which a part was not heard says so, although a later failure was made good."""
+    second, third = Counting("second"), Counting("third")
+    booth.who.voices += [second, third]
+    booth.voice.between = failing(EngineError("broken", "the voice broke"))
+    second.before = failing(EngineError("hoarse", "the other one too"))
+    await booth.say("one two", "three")
+    assert third.texts == ["three"]
+    booth.heard()
+    assert [end.reason for end in booth.of(SpeechEnd)] == ["broken: the voice broke"]
+
+
 async def test_a_cancelled_piece_is_not_said_again(booth):
     """A voice that fails after the cancel is replaced, but not for that piece."""
     other = Counting("other")

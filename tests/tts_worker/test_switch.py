@@ -483,6 +483,7 @@ async def test_a_wish_comes_before_looking(stand, agency, installed):
     it.switch.want("bob")
     await it.work()
     assert it.light == ("bob", None)
+    assert it.changes == 2  # to espeak, and to bob
     assert [told.name for told in it.sent] == ["espeak", "bob"]
     assert [actor.closed for actor in agency.made if actor.voice == "amy"] == [1, 1]
 

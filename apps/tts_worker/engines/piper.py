@@ -70,7 +70,8 @@ class Piper:
             raise MissingError(
                 "voice_missing",
                 f"no Piper voice: {place} or its .onnx.json is missing",
-                fix="Put both files of a voice (NAME.onnx and NAME.onnx.json) there, or correct PIPER_VOICE.",
+                fix="Get one: aivt voices --download NAME. Or put NAME.onnx and NAME.onnx.json there, "
+                "or correct PIPER_VOICE.",
             )
         self._file = file
         self._model = load(file, settings.tts_device)

@@ -162,7 +162,7 @@ def _session_on(device: Device, file: Path, libraries: Libraries) -> tuple[Any, 
         return _session_on_card(file, libraries), None
     except AivtError as error:
         reason = f"the voice runs on the processor: {error}"
-        trouble = MissingError(error.code, reason, fix=f"{error.fix} Or set TTS_DEVICE=cpu.")
+        trouble = MissingError(error.code, reason, fix=f"{error.fix.rstrip('.')}. Or set TTS_DEVICE=cpu.")
         log.warning("voice on the processor", code=error.code, reason=str(error), fix=trouble.fix)
     return _session(file, [_CPU], libraries), trouble
 

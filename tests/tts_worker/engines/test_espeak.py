@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from apps.shared.errors import EngineError, MissingError, SettingsError
+from apps.shared.messages import Delivery
 from apps.tts_worker.engines import espeak
 from apps.tts_worker.engines.espeak import Espeak
 from apps.tts_worker.voice import Phoneme
@@ -24,8 +25,8 @@ def voice(make_settings):
 def say(spoken):
     """The samples and the phonemes of a text."""
 
-    def say(voice: Espeak, text: str) -> tuple[Any, list[Phoneme]]:
-        chunks = spoken(voice, text)
+    def say(voice: Espeak, text: str, **delivery) -> tuple[Any, list[Phoneme]]:
+        chunks = spoken(voice, text, **delivery)
         pcm = np.frombuffer(b"".join(chunk.pcm for chunk in chunks), "<i2")
         return pcm, [phoneme for chunk in chunks for phoneme in chunk.phonemes]
 
@@ -49,6 +50,23 @@ def test_ends_with_a_natural_pause(voice, text, pause_s, say):
     assert len(pcm) / voice.sample_rate_hz - phonemes[-1].start_s == pytest.approx(pause_s, abs=1e-4)
     # below a tenth of the loudest sample: what is left there is the voice's own faint echo
     assert np.abs(pcm[-round(pause_s * voice.sample_rate_hz) + 200 :]).max() < np.abs(pcm).max() / 10
+
+
+@pytest.mark.parametrize("speed", [0.5, 2])
+def test_who_speaks_quickly_pauses_briefly(voice, say, speed):
+    """The pause after a piece goes with the speed."""
+    pcm, phonemes = say(voice, "Hello chat.", speed=speed)
+    pause_s = len(pcm) / voice.sample_rate_hz - phonemes[-1].start_s
+    assert pause_s == pytest.approx(0.25 / speed, abs=1e-4)
+
+
+@pytest.mark.parametrize(("pitch", "lowest", "highest"), [(-12, 0, 30), (0, 60, 60), (12, 100, 100)])
+def test_within_its_scale(voice, pitch, lowest, highest):
+    """What is wished for beyond the ends of espeak-ng's own scales is as far as they go."""
+    given = dict(espeak._parameters(Delivery(pitch=pitch, speed=2)))
+    assert lowest <= given[espeak._PITCH] <= highest
+    assert 0 <= given[espeak._RANGE] <= 100
+    assert 80 <= given[espeak._RATE] <= 450
 
 
 @pytest.mark.parametrize("text", ["Top score.", "Hello.", "(“Hello.”)", "... hello", "\n\nHello"])

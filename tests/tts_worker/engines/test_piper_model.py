@@ -3,7 +3,7 @@
 import sys
 from types import SimpleNamespace
 
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import pytest
 from structlog.testing import capture_logs
 
@@ -140,7 +140,8 @@ def test_without_cuda_it_runs_on_the_processor(
     assert required == ["voices"]
     assert reason in str(voice.trouble)
     assert voice.trouble
-    assert voice.trouble.fix.endswith("Or set TTS_DEVICE=cpu.")
+    assert voice.trouble.fix.endswith(". Or set TTS_DEVICE=cpu.")
+    assert ".." not in voice.trouble.fix
     assert spoken(voice, "A cat.")
 
 
