@@ -97,7 +97,7 @@ def _add_voices(voices: argparse.ArgumentParser) -> None:
     voices.add_argument("--json", action="store_true")
     actions = voices.add_subparsers(dest="action", metavar="bench | use NAME")
     bench = actions.add_parser("bench", help="compare the installed voices on this computer")
-    bench.add_argument("--json", action="store_true")
+    bench.add_argument("--json", action="store_true", default=argparse.SUPPRESS)  # or it would undo ours
     use = actions.add_parser("use", help="switch the voice of the running show")
     use.add_argument("name", help="an installed voice, or espeak; '' leaves it to the persona")
 
@@ -137,7 +137,7 @@ def _command(options: argparse.Namespace) -> int | None:
         case "voices" if options.action == "use":
             module, function = "apps.orchestrator.console", "use_voice"
         case "voices":
-            module, function = "apps.tts_worker.get_voices", "voices"
+            module, function = "apps.tts_worker.catalogue.command", "voices"
         case "setup":
             module, function = "scripts.setup_cuda", "main"
         case "model":

@@ -26,7 +26,7 @@ from apps.shared.settings import PROJECT_DIR
         ("bench latency --real", "scripts.bench.real", "main"),
         ("bench voices --turns 3", "scripts.bench.voices", "main"),
         ("bench brains --json", "scripts.bench.brains", "main"),
-        ("voices", "apps.tts_worker.get_voices", "voices"),
+        ("voices", "apps.tts_worker.catalogue.command", "voices"),
         ("voices bench --json", "apps.tts_worker.measure", "bench"),
         ("voices use amber", "apps.orchestrator.console", "use_voice"),
     ],

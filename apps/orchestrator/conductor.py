@@ -150,6 +150,7 @@ class Conductor:
         self._peers.pop(module, None)
         if module == "supervisor":
             return
+        self.manner.left(module)
         self.lights.left(module, reason)
         self._record.incident(module, reason)
         self.apply(events.Gone(module, f"{module}_lost: {reason}"))

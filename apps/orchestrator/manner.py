@@ -36,30 +36,43 @@ class MannerStatus(TypedDict):
 
 
 class _News(Generic[T]):
-    """What a worker told last, and a way to wait for what it tells next."""
+    """What a worker told last, and a way to wait for its answer to a wish."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
         self.last: T | None = None
-        self._told = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()  # two wishes at once would take each other's answer
+        self.one_at_a_time = asyncio.Lock()  # hold it for a wish
+        self._module = module
+        self._answer: asyncio.Future[T | None] | None = None
+        self._is_answer: Callable[[T], bool]
 
     def tell(self, message: T) -> None:
         self.last = message
-        self._told.set()
+        if self._answer and not self._answer.done() and self._is_answer(message):
+            self._answer.set_result(message)
 
-    async def after(self, ask: Callable[[], None], module: str, limit_s: float) -> T:
-        """Ask, and return what is told next. Raises AwayError."""
+    def left(self) -> None:
+        """The worker is gone, and with it what it was asked."""
+        if self._answer and not self._answer.done():
+            self._answer.set_result(None)
+
+    async def answer(self, ask: Callable[[], None], is_answer: Callable[[T], bool], limit_s: float) -> T:
+        """Ask, and return the answer. Raises AwayError.
+
+        is_answer: tells it from what the worker tells by itself, and from late answers to older wishes.
+        """
+        self._answer, self._is_answer = asyncio.get_running_loop().create_future(), is_answer
         try:
-            async with asyncio.timeout(limit_s), self._one_at_a_time:
-                self._told.clear()
+            async with asyncio.timeout(limit_s):
                 ask()
-                await self._told.wait()
+                if (answer := await self._answer) is None:
+                    raise _away(self._module)
+                return answer
         except TimeoutError as error:
             raise AwayError(
-                f"{module}_slow", f"{module} does not answer", fix="Look at its light."
+                f"{self._module}_slow", f"{self._module} does not answer", fix="Look at its light."
             ) from error
-        assert self.last is not None
-        return self.last
+        finally:
+            self._answer = None
 
 
 class Manner:
@@ -67,9 +80,10 @@ class Manner:
 
     def __init__(self, send: Callable[[str, Message], bool]) -> None:
         self._send = send
-        self._persona = _News[Persona]()
-        self._voices = _News[Voices]()
+        self._persona = _News[Persona]("policy")
+        self._voices = _News[Voices]("tts")
         self._chosen_voice = ""  # by hand; "": the persona's
+        self._choosing = False  # a voice was asked for by hand, and is not answered yet
         self._told_voice = ""  # the last that the voice process was asked for
 
     def take(self, message: Persona | Voices) -> None:
@@ -85,23 +99,51 @@ class Manner:
         self._told_voice = ""
         self._tell_voice()
 
+    def left(self, module: str) -> None:
+        """A worker is gone."""
+        if module == "policy":
+            self._persona.left()
+        elif module == "tts":
+            self._voices.left()
+
     def _tell_voice(self) -> None:
-        """Tell the voice how the persona speaks. A voice chosen by hand stays, whatever the persona wants."""
-        if (persona := self._persona.last) is None:
-            return
-        self._send("tts", SetDelivery(delivery=persona.delivery))
-        if (wanted := self._chosen_voice or persona.voice) != self._told_voice:
+        """Tell the voice how the persona speaks, and with which voice."""
+        if persona := self._persona.last:
+            self._send("tts", SetDelivery(delivery=persona.delivery))
+        self._tell_which()
+
+    def _tell_which(self) -> None:
+        """A voice chosen by hand stays, whatever the persona wants, and so does one that is being chosen."""
+        wanted = self._chosen_voice or self._personas_voice
+        if not self._choosing and wanted != self._told_voice:
             self._told_voice = wanted
             self._send("tts", SetVoice(name=wanted))
 
+    @property
+    def _personas_voice(self) -> str:
+        return self._persona.last.voice if self._persona.last else ""
+
     async def set_style(self, name: str) -> None:
-        """Change her manner. Raises UnknownNameError, or AwayError when policy cannot do it now."""
+        """Change her manner.
+
+        Raises UnknownNameError, AwayError when policy cannot do it now, AivtError when the preset is broken:
+        she stays as she is then.
+        """
         if (persona := self._persona.last) is None:
             raise _away("policy")
         names = {style.lower(): style for style in persona.styles}
         if (known := names.get(name.strip().lower())) is None:
             raise UnknownNameError("style", name, persona.styles)
-        await self._persona.after(lambda: self._ask("policy", SetStyle(name=known)), "policy", STYLE_LIMIT_S)
+        async with self._persona.one_at_a_time:
+            now = await self._persona.answer(
+                lambda: self._ask("policy", SetStyle(name=known)),
+                lambda told: told.style == known or bool(told.code),
+                STYLE_LIMIT_S,
+            )
+        if now.code == "unknown_persona":  # its file was removed since the names were told
+            raise UnknownNameError("style", known, now.styles)
+        if now.code:
+            raise AivtError(now.code, now.reason, fix=now.fix)
 
     async def set_voice(self, name: str) -> None:
         """Let her speak with another voice; "" leaves the choice to the persona and the settings.
@@ -109,17 +151,28 @@ class Manner:
         Raises UnknownNameError, AwayError when the voice cannot do it now, AivtError when this one cannot be
         loaded: she goes on with the old one then.
         """
-        persona = self._persona.last
-        wanted = name.strip() or (persona.voice if persona else "")
-        voices = await self._voices.after(
-            lambda: self._ask("tts", SetVoice(name=wanted)), "tts", VOICE_LIMIT_S
-        )
-        if voices.code == "unknown_name":
-            raise UnknownNameError("voice", name, voices.names)
-        if voices.code:
-            raise AivtError(voices.code, voices.reason, fix=voices.fix)
-        self._chosen_voice = name.strip()
-        self._told_voice = wanted
+        name = name.strip()
+        async with self._voices.one_at_a_time:
+            wanted = name or self._personas_voice
+            before, self._told_voice = self._told_voice, wanted
+            self._choosing = True
+            try:
+                now = await self._voices.answer(
+                    lambda: self._ask("tts", SetVoice(name=wanted)),
+                    lambda told: bool(told.code) or (told.name == wanted if wanted else told.name != ""),
+                    VOICE_LIMIT_S,
+                )
+                if now.code:
+                    self._told_voice = before
+                else:
+                    self._chosen_voice = name
+            finally:
+                self._choosing = False
+                self._tell_which()  # the persona's may have changed; a wish that was given up is taken back
+        if now.code == "unknown_name":
+            raise UnknownNameError("voice", wanted, now.names)
+        if now.code:
+            raise AivtError(now.code, now.reason, fix=now.fix)
 
     def _ask(self, module: str, message: Message) -> None:
         if not self._send(module, message):

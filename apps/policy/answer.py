@@ -8,7 +8,7 @@ import structlog
 
 from apps.policy.brain import Brain
 from apps.policy.brains import Brains
-from apps.policy.deadlines import in_time
+from apps.policy.deadlines import TooSlowError, in_time
 from apps.policy.length import Length
 from apps.policy.moderation.gate import Gate
 from apps.policy.prompt import Prompt, speaker
@@ -54,22 +54,28 @@ class Answer:
         """
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + self._settings.policy_first_token_s
-        trouble = first_trouble = await self._attempt(brain, prompt, ends_s)
-        if trouble and trouble.retryable and self._may_go_on(ends_s):
-            trouble = first_trouble = await self._attempt(brain, prompt, ends_s)
-        while trouble and self._may_go_on(ends_s):
+        trouble = await self._attempt(brain, prompt, ends_s)
+        if trouble and trouble.retryable and self._may_go_on(trouble, ends_s):
+            again = await self._attempt(brain, prompt, ends_s)
+            trouble = trouble if _time_is_over(again) else again
+        told = trouble  # of the brain that was to answer, whoever does instead
+        while trouble and self._may_go_on(trouble, ends_s):
             if (spare := await brains.after(brain, trouble, ends_s - RESERVE_S)) is None:
                 break
             brain = spare
             trouble = await self._attempt(brain, prompt, ends_s)
         if trouble:
-            brains.failed(brain, trouble)
+            if trouble is told or not _time_is_over(trouble):  # a spare had only what was left of it
+                brains.failed(brain, trouble)
             if not self._pieces:
                 self._release(hiccup)
-        self._end(first_trouble)
+        self._end(told)
 
-    def _may_go_on(self, ends_s: float) -> bool:
-        return not self._pieces and asyncio.get_running_loop().time() < ends_s
+    def _may_go_on(self, trouble: EngineError, ends_s: float) -> bool:
+        """Whether another attempt can be made: nothing was said yet, and there is time for a first word."""
+        if self._pieces or _time_is_over(trouble):
+            return False
+        return asyncio.get_running_loop().time() < ends_s
 
     async def _attempt(self, brain: Brain, prompt: Prompt, ends_s: float) -> EngineError | None:
         """Say a reply as far as it comes; return what it broke with."""
@@ -107,7 +113,7 @@ class Answer:
                         await asyncio.sleep(0)  # a model that writes in bursts must not keep it from leaving
                     if cut.done:
                         break
-        except EngineError as error:
+        except TooSlowError as error:
             raise (_thinks_aloud() if thoughts.inside else error) from error
         for piece in cut.close():
             self._release(piece)
@@ -180,6 +186,11 @@ async def _visible(tokens: AsyncGenerator[str, None], thoughts: Thoughts) -> Asy
         yield text
     elif thoughts.dropped and not said:
         raise _thinks_aloud()
+
+
+def _time_is_over(trouble: EngineError | None) -> bool:
+    """Whether an attempt ended with the time for a first word (a timer may fire before the clock says so)."""
+    return trouble is not None and trouble.code == "first_token_timeout"
 
 
 def _thinks_aloud() -> EngineError:

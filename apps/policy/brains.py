@@ -24,7 +24,7 @@ KNOWN = {
 # What `auto` wants first. `openai` never comes by itself: many computers have its settings for another
 # program, and they may lead to a cloud.
 AUTO = "ollama"
-LAST = "scripted"  # cannot fail
+LAST = "scripted"  # fails only for who has edited its lines
 
 PATIENCE_S = 8.0  # how long the show's start waits for a model that is being loaded
 START_LIMIT_S = 180.0  # a large model from a slow disk
@@ -50,9 +50,15 @@ class _Link:
     optional: bool  # nobody asked for it by name: that it is missing is no trouble
     up: bool = False
     was_up: bool = False  # it has answered in this show
+    open: bool = False  # it was started, and not closed since: it may hold memory, up or not
     trouble: AivtError | None = None  # why it is not up
     start: asyncio.Task[None] | None = None  # under way
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # it is started or closed, not both
+
+    @property
+    def expected(self) -> bool:
+        """Whether it is trouble that it is not up."""
+        return self.was_up or not self.optional
 
 
 class Brains:
@@ -107,24 +113,26 @@ class Brains:
                 await link.brain.close()
 
     async def _climb(self) -> None:
-        """Try the brains that are better than the one in use, best first; close those that it replaces."""
-        for link in self._better():
+        """Start the best brain that is missing; free those that a better one has replaced."""
+        for link in self._missing():
             if await self._up(link):
-                self._use(link)
                 break
+        if self._current is None:
+            self._use(self._links[-1])
         for link in self._links[self._rank() + 1 : -1]:
-            if link.up:
+            if link.open:
                 self._tasks.create_task(self._retire(link))
 
     async def _until_worth_a_look(self) -> None:
         """Wait while the best brain answers; a missing one is looked for at a steady pace."""
-        if self._rank() == 0:
+        if not self._missing():
             await self._fell.wait()
         self._fell.clear()
         await asyncio.sleep(PROBE_S)
 
-    def _better(self) -> list[_Link]:
-        return self._links[: self._rank()] if self._current else self._links
+    def _missing(self) -> list[_Link]:
+        """The brains that are not up and would be used if they were, best first."""
+        return [link for link in self._links[: self._rank() + 1] if not link.up]
 
     def _rank(self) -> int:
         return self._links.index(self._current) if self._current else len(self._links)
@@ -136,18 +144,25 @@ class Brains:
     # --- starting and closing ---
 
     async def _up(self, link: _Link) -> bool:
-        """Start a brain, or wait for its start that is under way; tell whether it is up."""
-        if not link.up:
-            if link.start is None:
-                link.start = self._tasks.create_task(self._start(link))
-            # Who waits may have a deadline; the start goes on without them.
-            await asyncio.shield(link.start)
+        """Start a brain, or wait for its start that is under way; tell whether it is up.
+
+        Who waits may have a deadline, or be cancelled; the start goes on without them.
+        """
+        self._begin(link)
+        if link.start:
+            await asyncio.wait({link.start})
         return link.up
 
+    def _begin(self, link: _Link) -> None:
+        if not link.up and link.start is None:
+            link.start = self._tasks.create_task(self._start(link))
+
     async def _start(self, link: _Link) -> None:
+        """Start a brain, and use it from now on unless a better one is up by then."""
         brain = link.brain
         try:
             async with link.lock, asyncio.timeout(START_LIMIT_S):
+                link.open = True
                 await brain.start(self._sample())
         except SettingsError:
             raise
@@ -158,16 +173,21 @@ class Brains:
             self._note(link, AivtError("start_timeout", reason, fix="Choose a smaller model."))
         else:
             link.up, link.was_up, link.trouble = True, True, None
+            # The last one waits: the show begins with it only when no other comes up in time.
+            if link in self._links[: self._rank()] and link is not self._links[-1]:
+                self._use(link)
         finally:
             link.start = None
             self._changed()
 
     async def _retire(self, link: _Link) -> None:
         """Free a model that a better one has replaced: both together may not fit into memory."""
+        if link.start:
+            await asyncio.wait({link.start})
         await self._idle.wait()
         async with link.lock:
-            if self._current is not link:
-                link.up = False
+            if link in self._links[self._rank() + 1 :]:  # else it was needed again
+                link.up, link.open, link.trouble = False, False, None
                 await link.brain.close()
 
     # --- in a turn ---
@@ -182,25 +202,21 @@ class Brains:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(ends_s):
                     if await self._up(link):
-                        self._use_instead(link)
                         return link.brain
         return None
 
     def failed(self, brain: Brain, trouble: AivtError) -> None:
-        """A reply has failed: the next brain that is up takes over until this one starts again."""
+        """A reply has failed: the next brain that is up takes over until a better one has started."""
         link = self._links[self._index(brain)]
         if link is self._links[-1]:
             return
         link.up = False
         self._note(link, trouble)
         if link is self._current:
-            self._use(next(lower for lower in self._links[self._rank() + 1 :] if lower.up))
+            below = self._links[self._rank() + 1 :]
+            self._begin(below[0])
+            self._use(next((each for each in below if each.up), below[-1]))
             self._fell.set()
-
-    def _use_instead(self, link: _Link) -> None:
-        """Use what a turn has found, unless a better one is up again meanwhile."""
-        if link in self._better():
-            self._use(link)
 
     def _index(self, brain: Brain) -> int:
         return next(index for index, link in enumerate(self._links) if link.brain is brain)
@@ -227,31 +243,29 @@ class Brains:
 
     def health(self) -> Health:
         """Which brain answers, and why it is not the wanted one."""
-        wanted = self._links[0].brain
+        missing = self._missing()
         if self._current is None:
-            loading = next((link.brain for link in self._links if link.start), wanted)
+            loading = next((link for link in missing if link.start), self._links[0]).brain
             reason = f"loading {loading.engine} {loading.model}".rstrip()
             return Health(state="starting", ready=False, engine=loading.engine, reason=reason)
         brain = self._current.brain
-        troubled = [link for link in self._better() if link.trouble]
-        if troubled:
-            who = "scripted lines answer" if brain.engine == LAST else f"{brain.engine} answers"
-            return Health(
-                state="ok" if all(link.optional and not link.was_up for link in troubled) else "degraded",
-                ready=True,
-                engine=brain.engine,
-                model=brain.model,
-                reason=f"{who}: {'; '.join(str(link.trouble) for link in troubled)}",
-                fix=_fix(troubled),
-            )
-        waiting = self._current is not self._links[0]
+        troubled = [link for link in missing if link.trouble]
+        blamed = [link for link in troubled if link.expected]
+        who = "scripted lines answer" if brain.engine == LAST else f"{brain.engine} answers"
+        why = "; ".join(_news(link) for link in missing if link.trouble or link.start)
         return Health(
-            state="starting" if waiting else "ok",
+            state="degraded" if blamed else "starting" if troubled != missing else "ok",
             ready=True,
             engine=brain.engine,
             model=brain.model,
-            reason=f"loading {wanted.model or wanted.engine}" if waiting else "",
+            reason=f"{who}: {why}" if why else "",
+            fix=_fix(blamed or troubled),
         )
+
+
+def _news(link: _Link) -> str:
+    """Why a brain is not up."""
+    return str(link.trouble or f"loading {link.brain.model or link.brain.engine}")
 
 
 def _fix(troubled: list[_Link]) -> str:

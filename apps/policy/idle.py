@@ -35,7 +35,8 @@ class Idle:
 
     async def wait(self) -> None:
         """Wait until no turn is under way."""
-        await self._free.wait()
+        while self._turns:  # another one may have begun before the event wakes who waits
+            await self._free.wait()
 
     async def run(self, job: Callable[[], Coroutine[None, None, None]]) -> bool:
         """Do the job between turns. False: a turn has stopped it. Raises what the job raises."""

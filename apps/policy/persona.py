@@ -80,7 +80,7 @@ def _read(path: Path) -> Persona:
         # utf-8-sig: Notepad may put a byte order mark first, which TOML forbids.
         table = tomllib.loads(path.read_text("utf-8-sig"))
         return msgspec.convert({**table, "id": path.stem}, Persona)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SettingsError(
             "broken_persona", f"{path} cannot be used: {error}", fix=f"Correct personas/{path.name}."
         ) from error

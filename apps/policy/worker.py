@@ -65,9 +65,11 @@ class Policy:
 
     async def run(self) -> None:
         """Keep the brain up and own the turns, for ever."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._warm_up())
-            await self._brains.run(self._next_prompt)
+        async with asyncio.TaskGroup() as brains:
+            brains.create_task(self._brains.run(self._next_prompt))
+            # Within it: turns are over before the brains that they use are closed.
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._warm_up()
 
     def _next_prompt(self) -> Prompt:
         """What the next prompt will be, but for its line."""
@@ -87,14 +89,15 @@ class Policy:
 
     async def _warm(self) -> None:
         """Have the model evaluate now what the next turn would wait for."""
+        await asyncio.sleep(SETTLE_S)
         if (brain := self._brains.current) is None:
             return
-        await asyncio.sleep(SETTLE_S)
         try:
             async with asyncio.timeout(WARM_LIMIT_S):
                 await brain.warm(self._next_prompt())
-        except EngineError as error:  # better noticed now than by a viewer
-            self._brains.failed(brain, error)
+        except EngineError as error:
+            if brain is self._brains.current:  # else it was closed, as a better one has replaced it
+                self._brains.failed(brain, error)  # better noticed now than by a viewer
         except TimeoutError:
             log.info("not warmed up in time", engine=brain.engine)
 
@@ -106,15 +109,18 @@ class Policy:
         """Tell the orchestrator who she is."""
         yield self._who()
 
-    def _who(self) -> Persona:
-        settings = self._settings
+    def _who(self, error: SettingsError | None = None) -> Persona:
+        """Who she is; `error`: why she is not who she should be now."""
         voice = self._persona.voice
         return Persona(
-            id=settings.aivt_persona,
+            id=self._settings.aivt_persona,
             style=self._persona.id,
             styles=tuple(personas.names()),
             voice=voice.name,
             delivery=msgspec.convert(voice, Delivery, from_attributes=True),
+            code=error.code if error else "",
+            reason=str(error or ""),
+            fix=error.fix if error else "",
         )
 
     def receive(self, message: BusMessage) -> None:
@@ -128,16 +134,18 @@ class Policy:
                 self._remember(message)
             case SetStyle(name=name):
                 self._change_manner(name)
-                self._send(self._who())
             case _:
                 pass
 
     def _change_manner(self, name: str) -> None:
         try:
             self._persona = personas.load(name)
-            self._cold.set()
         except SettingsError as error:  # its file was edited since the names were told: she stays as she is
             log.error("manner not changed", code=error.code, reason=str(error), fix=error.fix)
+            self._send(self._who(error))
+        else:
+            self._cold.set()
+            self._send(self._who())
 
     def lost(self) -> None:
         """The orchestrator is gone, and with it whoever waited for the reply."""

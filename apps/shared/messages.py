@@ -313,6 +313,9 @@ class Persona(Message, frozen=True, kw_only=True):
     styles: tuple[str, ...]
     voice: str = ""  # the voice that this style wants; "": any
     delivery: Delivery = Delivery()
+    code: str = ""  # why the wish was not met: "unknown_persona", "broken_persona"
+    reason: str = ""
+    fix: str = ""
 
 
 # --- for the panel and the overlays ------------------------------------------------------------------

@@ -6,6 +6,7 @@ A value comes from the environment, else from `.env` in the project's folder, el
 
 import difflib
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from apps.shared.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
+
+_NAME_AND_PASSWORD = re.compile(r"(?<=://)\S*@")  # in an address
 
 
 def _ollama_url(value: str) -> str:
@@ -125,9 +128,10 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
             reason = first["msg"].removeprefix("Value error, ")
+            shown = _NAME_AND_PASSWORD.sub("…@", repr(first["input"]))
             raise SettingsError(
                 "bad_setting",
-                f"{name}={first['input']!r} cannot be used: {reason}",
+                f"{name}={shown} cannot be used: {reason}",
                 fix=f"Correct {name} in the environment or in .env (see .env.example).",
             ) from error
         except UnicodeDecodeError as error:

@@ -69,7 +69,7 @@ def _beside_the_floor(engines: rig.Engines, turns: int, report: Report) -> None:
             engines.set_up(costs, [reply])
             names = {"floor": Party(floor.program, floor.say)}
             names |= {cut: Party(shows[cut].program, shows[cut].say) for cut in cuts}
-            _in_turns(names, turns)
+            in_turns(names, turns)
             return names
 
         progress(f"latency: {turns} turns of each: floor, by sentence, by clause")
@@ -79,7 +79,7 @@ def _beside_the_floor(engines: rig.Engines, turns: int, report: Report) -> None:
     _write(report, fixed, free)
 
 
-def _in_turns(parties: dict[str, Party], turns: int) -> None:
+def in_turns(parties: dict[str, Party], turns: int) -> None:
     """Let them take turns block by block, so that a busy spell of the machine meets all of them."""
     for party in parties.values():
         party.say(LINE)  # connections, and what is loaded at first use

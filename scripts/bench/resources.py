@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 import psutil
 
 from apps.shared.clock import now_s
+from apps.shared.messages import Delivery
 from apps.shared.settings import Settings
 from apps.tts_worker.engines.espeak import Espeak
 from apps.tts_worker.voice import Chunk
@@ -108,7 +109,7 @@ def _voice(utterances: int, report: Report) -> None:
             return True
 
         began_s = now_s()
-        voice.synthesize(UTTERANCE, take)
+        voice.synthesize(UTTERANCE, Delivery(), take)
         whole_ms.append(1000 * (now_s() - began_s))
         first_ms.append(1000 * (chunks[0][0] - began_s))
         size_bytes = sum(size for _, size in chunks)

@@ -23,7 +23,7 @@ START_LIMIT_S = 60.0
 ASK_LIMIT_S = 60.0
 RECORDED = "dir:"  # as an output: the show records into its own data folder
 HEARD = "heard"
-OURS = ("AIVT_", "USE_STUB_", "POLICY_", "OLLAMA_", "TTS_", "ESPEAK_", "PIPER_")
+OURS = ("AIVT_", "USE_STUB_", "POLICY_", "OLLAMA_", "OPENAI_", "TTS_", "ESPEAK_", "PIPER_", "VOICES_")
 
 
 def ask(url: str, method: str, path: str, body: object = None, token: str = "") -> tuple[float, Any]:

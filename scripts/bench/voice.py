@@ -4,7 +4,8 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from apps.shared.errors import EngineError
+from apps.shared.errors import AivtError, EngineError
+from apps.shared.messages import Delivery
 from apps.shared.settings import Settings
 from apps.tts_worker.voice import Chunk
 from scripts.bench.engines import RATE_HZ
@@ -23,6 +24,8 @@ class HttpVoice:
     voice = "fixed cost"
     settings = ""
     sample_rate_hz = RATE_HZ
+    speakers: tuple[str, ...] = ()
+    trouble: AivtError | None = None
 
     def __init__(self, settings: Settings) -> None:
         address = urlsplit(settings.ollama_host)
@@ -31,8 +34,8 @@ class HttpVoice:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = self._socket.makefile("rb")
 
-    def synthesize(self, text: str, give: Callable[[Chunk], bool]) -> None:
-        """See Voice. One chunk, as long as the engines' costs say; no phonemes."""
+    def synthesize(self, text: str, _delivery: Delivery, give: Callable[[Chunk], bool]) -> None:
+        """See Voice. One chunk, as long as the engines' costs say; no phonemes, whatever the delivery."""
         body = text.encode()
         head = f"POST /tts HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n\r\n"
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from apps.orchestrator import manner
 from apps.shared.messages import (
@@ -28,7 +29,7 @@ from apps.shared.messages import (
     Voices,
 )
 from apps.shared.wire import Outbox
-from tests.orchestrator.served import Peer, decided
+from tests.orchestrator.served import PERSONA, Peer, decided
 
 
 @pytest.fixture
@@ -255,11 +256,38 @@ async def test_a_voice_is_chosen_by_name(show, http):
             (Voices(name="amber", names=("amber",), code="unknown_name"), 404, "names", ["amber"]),
             (Voices(name="amber", names=(), code="voice_broken", fix="Get it."), 400, "fix", "Get it."),
         ):
-            asked = asyncio.create_task(posted(http, "/control/voice", {"name": " Amber "}))
-            assert await voice.receive() == SetVoice(name="Amber")
+            asked = asyncio.create_task(posted(http, "/control/voice", {"name": " amber "}))
+            assert await voice.receive() == SetVoice(name="amber")
             await voice.send(told)
             answered, body = await asked
             assert (answered, body[key]) == (status, value)
+
+
+async def test_a_worker_that_leaves_while_it_is_asked(show, http):
+    """503 at once, and not when the time for an answer is over."""
+    for module, path in (("policy", "style"), ("tts", "voice")):
+        async with show.worker(module) as worker:
+            if module == "policy":
+                await show.until(lambda: show.conductor.status()["persona"])
+            asked = asyncio.create_task(posted(http, f"/control/{path}", {"name": "cozy"}))
+            while not isinstance(await worker.receive(), SetStyle | SetVoice):
+                pass
+        status, answer = await asked
+        assert (status, answer["code"]) == (503, f"{module}_down")
+
+
+async def test_a_style_that_is_broken(show, http):
+    """400 with what is wrong with its file."""
+    async with show.worker("policy") as policy:
+        await show.until(lambda: show.conductor.status()["persona"])
+        asked = asyncio.create_task(posted(http, "/control/style", {"name": "cozy"}))
+        assert await policy.receive() == SetStyle(name="cozy")
+        await policy.send(replace(PERSONA, code="broken_persona", reason="it is empty", fix="Correct it."))
+        status, answer = await asked
+        assert (status, answer) == (
+            400,
+            {"code": "broken_persona", "reason": "it is empty", "fix": "Correct it."},
+        )
 
 
 async def test_a_scene_needs_obs(http):

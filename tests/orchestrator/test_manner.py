@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
-from apps.orchestrator.manner import STYLE_LIMIT_S, AwayError, Manner, UnknownNameError
+from apps.orchestrator.manner import STYLE_LIMIT_S, VOICE_LIMIT_S, AwayError, Manner, UnknownNameError
 from apps.shared.errors import AivtError
 from apps.shared.messages import Delivery, Message, Persona, SetDelivery, SetStyle, SetVoice, Voices
 
@@ -13,7 +14,8 @@ pytestmark = pytest.mark.looptime
 SOFT = Delivery(speed=0.9, pitch=-1)
 KITSU = Persona(id="kitsu", style="kitsu", styles=("cozy", "hype", "kitsu"))
 COZY = Persona(id="kitsu", style="cozy", styles=KITSU.styles, voice="amber", delivery=SOFT)
-NAMES = ("amber", "espeak")
+HYPE = Persona(id="kitsu", style="hype", styles=KITSU.styles)
+NAMES = ("amber", "big", "espeak")
 
 
 class Workers:
@@ -27,6 +29,12 @@ class Workers:
         if module in self.sent:
             self.sent[module].append(message)
         return module in self.sent
+
+    def voices_asked(self):
+        """Which voices the voice process was asked for since the last look."""
+        asked = [message.name for message in self.sent["tts"] if isinstance(message, SetVoice)]
+        self.sent["tts"].clear()
+        return asked
 
     async def asked(self, wish):
         """Begin to wish something, until it is sent."""
@@ -59,7 +67,7 @@ async def test_two_wishes_at_once():
     await asyncio.sleep(STYLE_LIMIT_S / 2)
     assert workers.sent["policy"][1:] == [SetStyle(name="hype")]
     assert not second.done()
-    workers.manner.take(KITSU)
+    workers.manner.take(HYPE)
     await second
 
 
@@ -122,7 +130,7 @@ async def test_a_voice_chosen_by_hand_stays():
     wish = await workers.asked(workers.manner.set_voice("espeak"))
     workers.manner.take(Voices(name="espeak", names=NAMES))
     await wish
-    assert workers.manner.status()["voice"] == {"name": "espeak", "names": ["amber", "espeak"]}
+    assert workers.manner.status()["voice"] == {"name": "espeak", "names": list(NAMES)}
     workers.sent["tts"].clear()
     workers.manner.take(KITSU)
     workers.manner.take(COZY)
@@ -146,3 +154,136 @@ async def test_a_voice_that_cannot_be_had(code, kind):
     workers.sent["tts"].clear()
     workers.manner.voice_joined()
     assert workers.sent["tts"][-1] == SetVoice(name="amber")
+
+
+async def test_a_style_that_cannot_be_had():
+    """Policy tells why and what to do; a preset that is gone is an unknown name like any other."""
+    workers = Workers("policy")
+    workers.manner.take(KITSU)
+    wish = await workers.asked(workers.manner.set_style("cozy"))
+    workers.manner.take(replace(KITSU, code="broken_persona", reason="it is empty", fix="Correct it."))
+    with pytest.raises(AivtError, match="it is empty") as refused:
+        await wish
+    assert (refused.value.code, refused.value.fix) == ("broken_persona", "Correct it.")
+    wish = await workers.asked(workers.manner.set_style("cozy"))
+    workers.manner.take(replace(KITSU, styles=("hype", "kitsu"), code="unknown_persona"))
+    with pytest.raises(UnknownNameError) as unknown:
+        await wish
+    assert unknown.value.names == ("hype", "kitsu")
+
+
+async def test_what_is_told_meanwhile_is_no_answer():
+    """Each wish waits for its own: not for that of an older one, nor for what a worker tells by itself."""
+    workers = Workers("policy", "tts")
+    workers.manner.take(KITSU)
+    style = await workers.asked(workers.manner.set_style("cozy"))
+    workers.manner.take(HYPE)
+    voice = await workers.asked(workers.manner.set_voice("amber"))
+    workers.manner.take(Voices(name="", names=NAMES))
+    workers.manner.take(Voices(name="big", names=NAMES))
+    await asyncio.sleep(STYLE_LIMIT_S / 2)
+    assert not style.done()
+    assert not voice.done()
+    workers.manner.take(COZY)
+    workers.manner.take(HYPE)
+    workers.manner.take(Voices(name="amber", names=NAMES))
+    workers.manner.take(Voices(name="espeak", names=NAMES))
+    await style
+    await voice
+
+
+@pytest.mark.parametrize("what", ["style", "voice"])
+async def test_a_worker_that_leaves_while_it_is_asked(looptime, what):
+    """Nobody waits for what cannot come; the worker that is started in its place has not been asked."""
+    module = {"style": "policy", "voice": "tts"}[what]
+    workers = Workers("policy", "tts")
+    workers.manner.take(KITSU)
+    wish = await workers.asked(getattr(workers.manner, f"set_{what}")("cozy"))
+    workers.manner.left({"policy": "tts", "tts": "policy"}[module])
+    workers.manner.left("obs")
+    await asyncio.sleep(0)
+    assert not wish.done()
+    workers.manner.left(module)
+    with pytest.raises(AwayError) as gone:
+        await wish
+    assert gone.value.code == f"{module}_down"
+    assert looptime == 0
+
+
+async def test_a_voice_that_ends_its_process_is_not_chosen():
+    """Or each process that is started in its place would be asked for it again, and end likewise."""
+    workers = Workers("tts")
+    workers.manner.take(COZY)
+    wish = await workers.asked(workers.manner.set_voice("big"))
+    assert workers.voices_asked() == ["amber", "big"]
+    workers.manner.left("tts")
+    workers.manner.voice_joined()
+    workers.manner.take(Voices(name="", names=NAMES))
+    with pytest.raises(AwayError):
+        await wish
+    workers.manner.take(COZY)
+    assert workers.voices_asked() == ["amber"]
+
+
+async def test_a_manner_that_comes_while_a_voice_is_being_chosen():
+    """The choice is not taken back by the persona's own voice; that comes afterwards, if it is still due."""
+    workers = Workers("tts")
+    workers.manner.take(KITSU)
+    wish = await workers.asked(workers.manner.set_voice("espeak"))
+    workers.manner.take(COZY)
+    assert workers.voices_asked() == ["espeak"]
+    workers.manner.take(Voices(name="espeak", names=NAMES))
+    await wish
+    assert workers.voices_asked() == []
+
+    wish = await workers.asked(workers.manner.set_voice(""))
+    workers.manner.take(KITSU)
+    assert workers.voices_asked() == ["amber"]
+    workers.manner.take(Voices(name="amber", names=NAMES))
+    await wish
+    assert workers.voices_asked() == [""]
+
+    wish = await workers.asked(workers.manner.set_voice("robot"))
+    workers.manner.take(COZY)
+    workers.manner.take(Voices(name="espeak", names=NAMES, code="voice_broken"))
+    with pytest.raises(AivtError):
+        await wish
+    assert workers.voices_asked() == ["robot", "amber"]
+
+
+async def test_a_voice_that_takes_too_long_is_given_up():
+    """Who asked was told that it did not work: it must not come minutes later all the same."""
+    workers = Workers("tts")
+    workers.manner.take(COZY)
+    assert workers.voices_asked() == ["amber"]
+    with pytest.raises(AwayError) as slow:
+        await workers.manner.set_voice("big")
+    assert slow.value.code == "tts_slow"
+    assert workers.voices_asked() == ["big", "amber"]
+
+
+async def test_two_voices_at_once():
+    """The second waits for the first, and what is asked then is what the persona wants by then."""
+    workers = Workers("tts")
+    workers.manner.take(KITSU)
+    first = await workers.asked(workers.manner.set_voice("big"))
+    second = await workers.asked(workers.manner.set_voice(""))
+    workers.manner.take(COZY)
+    assert workers.voices_asked() == ["big"]
+    workers.manner.take(Voices(name="big", names=NAMES))
+    await first
+    await asyncio.sleep(VOICE_LIMIT_S / 2)
+    assert workers.voices_asked() == ["amber"]
+    workers.manner.take(Voices(name="amber", names=NAMES))
+    await second
+    assert workers.voices_asked() == []
+
+
+async def test_a_persona_whose_voice_is_not_there():
+    """Who gives the choice back to her is told which voice is missing."""
+    workers = Workers("tts")
+    workers.manner.take(COZY)
+    wish = await workers.asked(workers.manner.set_voice(""))
+    workers.manner.take(Voices(name="espeak", names=("espeak",), code="unknown_name"))
+    with pytest.raises(UnknownNameError, match="amber"):
+        await wish

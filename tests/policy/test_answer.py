@@ -219,6 +219,46 @@ async def test_what_was_said_stays_said():
     assert chain.failures == [NEVER]
 
 
+async def test_a_timer_that_fires_a_little_early():
+    """On Windows by up to 16 ms: no time is left for another try, or for another brain."""
+    early = EngineError("first_token_timeout", "no word in time", fix="Wait.", retryable=True)
+    chain = chain_of([early], ["Late. "])
+    sent: list[Any] = []
+    await answer(chain, sent)
+    assert texts(sent) == [HICCUP]
+    assert [len(brain.prompts) for brain in chain.brains] == [1, 0]
+
+
+@pytest.mark.looptime
+async def test_a_retry_that_runs_out_of_time():
+    """What the brain broke with is told, not that the rest of the time was too short for another try."""
+    brain = FakeBrain()
+    brain.replies.extend([[5.0, AGAIN], [3600.0, "Late. "]])
+    chain = Chain(brain)
+    sent: list[Any] = []
+    await answer(chain, sent, policy_first_token_s=6)
+    assert texts(sent) == [HICCUP]
+    assert (sent[-1].reason, chain.failures) == ("http_500: the server broke", [AGAIN])
+
+
+@pytest.mark.looptime
+async def test_a_spare_is_not_blamed_for_what_others_took():
+    """One that had a second for its first word stays in use: the next turn gives it all of the time."""
+    chain = chain_of([5.0, NEVER], [3600.0, "Late. "])
+    sent: list[Any] = []
+    await answer(chain, sent, policy_first_token_s=6)
+    assert texts(sent) == [HICCUP]
+    assert chain.failures == [NEVER]
+
+
+@pytest.mark.looptime
+async def test_a_spare_that_breaks_is_blamed():
+    """Its own fault is told of, although the time was over before it came out."""
+    chain = chain_of([5.0, NEVER], ["Hm", 0.5, "so", NEVER])
+    await answer(chain, [], policy_first_token_s=5.4)
+    assert chain.failures == [NEVER, NEVER]
+
+
 # --- what is not said ---
 
 
@@ -241,6 +281,19 @@ async def test_a_model_that_thinks_too_long():
     assert texts(sent) == [HICCUP]
     assert chain.failures[-1].code == "thinks_aloud"
     assert not any(isinstance(message, FirstToken) for message in sent)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(AGAIN, "http_500"), (3600.0, "thinks_aloud")], ids=["breaks", "goes on"]
+)
+async def test_a_thought_that_does_not_end(trouble, code):
+    """A model that thinks for too long is one thing, a server that breaks meanwhile is another."""
+    sent, failure, brain = await given(["<think>They greet", trouble], ["<think>They greet", trouble])
+    assert texts(sent) == [HICCUP]
+    assert failure is not None
+    assert failure.code == sent[-1].reason.split(":")[0] == code
+    assert len(brain.prompts) == (2 if trouble is AGAIN else 1)
 
 
 async def test_a_thought_that_had_no_beginning():

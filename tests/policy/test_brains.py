@@ -307,3 +307,173 @@ async def test_a_cancelled_turn_leaves_a_start_alone(three, run):
         await turn
     await asyncio.sleep(60)
     assert light(three) == ("degraded", True, "spare")
+
+
+async def test_a_spare_is_used_as_soon_as_it_is_up(three, run):
+    """It does not wait for the end of the wanted brain's next start, which may take minutes."""
+    run(three)
+    await asyncio.sleep(1)
+    wanted(three).start_s = START_LIMIT_S - 1
+    spare(three).start_s = 30
+    await three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 7)
+    await asyncio.sleep(25)
+    assert light(three) == ("degraded", True, "spare")
+    await asyncio.sleep(START_LIMIT_S)
+    assert light(three) == ("ok", True, "fake")
+
+
+async def test_a_spare_is_started_at_once(three, run):
+    """Also when the turn that failed goes on without it, as one does that had begun to speak."""
+    run(three)
+    await asyncio.sleep(1)
+    wanted(three).missing = DOWN
+    three.failed(wanted(three), BROKE)
+    await asyncio.sleep(1)
+    assert light(three) == ("degraded", True, "spare")
+
+
+async def test_a_spare_that_comes_too_late_is_freed(three, run):
+    """The wanted brain is back before the spare is loaded: two models would fill the memory for nothing."""
+    run(three)
+    await asyncio.sleep(1)
+    spare(three).start_s = 60
+    await three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 7)
+    await asyncio.sleep(2 * PROBE_S)
+    assert light(three) == ("ok", True, "fake")
+    await asyncio.sleep(60)
+    assert light(three) == ("ok", True, "fake")
+    assert spare(three).closed
+
+
+async def test_a_spare_that_has_failed_is_freed(three, run):
+    """It may still fill the memory when a better brain is back."""
+    wanted(three).missing = DOWN
+    run(three)
+    await asyncio.sleep(1)
+    three.failed(spare(three), BROKE)
+    wanted(three).missing = None
+    await asyncio.sleep(2 * PROBE_S)
+    assert light(three) == ("ok", True, "fake")
+    assert spare(three).closed
+
+
+async def test_a_spare_is_kept_when_it_is_needed_again(three, run, idle):
+    """It was to be freed once loaded; but the wanted brain has failed again, and a turn waits for it."""
+    run(three)
+    await asyncio.sleep(1)
+    spare(three).start_s = 60
+    three.failed(wanted(three), BROKE)
+    await asyncio.sleep(2 * PROBE_S)
+    assert light(three) == ("ok", True, "fake")
+    with idle.turn():
+        brain = await three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 100)
+    assert brain is spare(three)
+    assert spare(three).starts == 1
+    assert not spare(three).closed
+
+
+async def test_what_was_wrong_with_a_spare_is_forgotten_with_it(three, run):
+    """When it is needed again it is started anew, and the light does not tell of the last time."""
+    wanted(three).missing = DOWN
+    run(three)
+    await asyncio.sleep(1)
+    three.failed(spare(three), EngineError("old", "of an hour ago", fix="Never mind."))
+    wanted(three).missing = None
+    await asyncio.sleep(2 * PROBE_S)
+    spare(three).start_s = 60
+    three.failed(wanted(three), BROKE)
+    await asyncio.sleep(0)
+    assert three.health().reason == "scripted lines answer: it broke; loading spare-1b"
+
+
+async def test_a_wrong_setting_found_while_a_turn_waits(three, run):
+    """The process ends with that error and no other; the turn is not what reports it."""
+    task = run(three)
+    await asyncio.sleep(1)
+    spare(three).start_s = 1
+    spare(three).missing = SettingsError("bad_setting", "the file's name is wrong", fix="Correct it.")
+    brain = await three.after(wanted(three), BROKE, asyncio.get_running_loop().time() + 7)
+    assert brain.engine == "scripted"
+    with pytest.raises(ExceptionGroup) as group:
+        await task
+    (error,) = group.value.exceptions
+    assert error is spare(three).missing
+
+
+# --- the light ---
+
+
+@pytest.fixture
+def three_auto(monkeypatch):
+    """A chain of three of which nobody asked for the first."""
+    monkeypatch.setitem(module.KNOWN, module.AUTO, FAKE)
+    monkeypatch.setitem(module.KNOWN, "llamacpp", SPARE)
+    return brains_of("auto", **GGUF)
+
+
+async def test_loading_the_spare_shows(three_auto, run):
+    """The first is not missed, as nobody asked for it; the second was asked for, and is not there yet."""
+    wanted(three_auto).missing = DOWN
+    spare(three_auto).start_s = 60
+    run(three_auto)
+    await asyncio.sleep(1)
+    assert (light(three_auto), three_auto.health().reason) == (
+        ("starting", False, "spare"),
+        "loading spare spare-1b",
+    )
+    await asyncio.sleep(PATIENCE_S)
+    assert light(three_auto) == ("starting", True, "scripted")
+    assert three_auto.health().reason == "scripted lines answer: nobody answers; loading spare-1b"
+    await asyncio.sleep(60)
+    assert light(three_auto) == ("ok", True, "spare")
+    assert three_auto.health().reason == "spare answers: nobody answers"
+
+
+async def test_the_fix_mends_what_was_asked_for(three_auto, run):
+    """Who gave a GGUF file is told how to mend it, not how to get another program."""
+    wanted(three_auto).missing = DOWN
+    spare(three_auto).missing = EngineError("gguf_broken", "the file is damaged", fix="Download it again.")
+    run(three_auto)
+    await asyncio.sleep(1)
+    assert light(three_auto) == ("degraded", True, "scripted")
+    assert three_auto.health().reason == "scripted lines answer: nobody answers; the file is damaged"
+    assert three_auto.health().fix == "Download it again."
+
+
+@pytest.mark.parametrize("engine", ["scripted", FAKE])
+async def test_broken_lines(monkeypatch, run, engine):
+    """Also the scripted brain can be broken, by who edits its lines: she goes on, and the light tells."""
+    monkeypatch.setitem(module.KNOWN, "scripted", SPARE)
+    brains = brains_of(engine)
+    last = brains._links[-1].brain
+    last.missing = EngineError("broken_lines", "kitsu.toml: no lines", fix="Correct kitsu.toml.")
+    wanted(brains).missing = wanted(brains).missing or DOWN
+    run(brains)
+    await asyncio.sleep(1)
+    assert light(brains) == ("degraded", True, "spare")
+    assert "kitsu.toml: no lines" in brains.health().reason
+
+    last.missing = None
+    await asyncio.sleep(PROBE_S)
+    assert "kitsu.toml" not in brains.health().reason
+
+    wanted(brains).missing = None
+    await asyncio.sleep(PROBE_S)
+    assert (light(brains)[0], brains.health().reason) == ("ok", "")
+
+
+async def test_nothing_is_left_but_broken_lines(monkeypatch, run):
+    """A failure finds nobody who could take over, and that is a yellow light and not the process's end."""
+    monkeypatch.setitem(module.KNOWN, "scripted", SPARE)
+    brains = brains_of(FAKE)
+    spare(brains).missing = EngineError("broken_lines", "kitsu.toml: no lines", fix="Correct kitsu.toml.")
+    run(brains)
+    await asyncio.sleep(1)
+    assert light(brains) == ("ok", True, "fake")
+    wanted(brains).missing = DOWN
+    assert await brains.after(wanted(brains), BROKE, asyncio.get_running_loop().time() + 7) is None
+    assert light(brains) == ("degraded", True, "spare")
+    assert (brains.health().reason, brains.health().fix) == (
+        "spare answers: it broke; kitsu.toml: no lines",
+        "Restart it.",
+    )

@@ -75,6 +75,13 @@ async def test_each_wait_has_its_own_deadline(looptime, script, passed, code, re
     assert stream.closed
 
 
+async def test_a_limit_is_told_in_round_numbers():
+    """What a turn has left for a first word is no number that a streamer wants to read."""
+    with pytest.raises(EngineError, match=r"within 3 s$"):
+        async for _ in in_time(Stream(9.0, "a").pieces(), first_s=2.99994, stall_s=5):
+            pass
+
+
 async def test_the_readers_own_time_does_not_count():
     """A reader that speaks for a minute between two pieces has not made the model slow."""
     stream = Stream("a", 1.0, "b", 1.0)

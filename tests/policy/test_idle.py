@@ -81,3 +81,16 @@ async def test_who_wanted_it_is_cancelled():
         await task
     assert (job.begun, job.finished) == (1, 0)
     await asyncio.wait_for(idle.wait(), 1)
+
+
+async def test_a_turn_that_follows_at_once():
+    """Between the end of one and the beginning of the next there is no time for a job."""
+    idle, job = Idle(), Job()
+    with idle.turn():
+        task = asyncio.create_task(idle.run(job))
+        await asyncio.sleep(1)
+    with idle.turn():
+        await asyncio.sleep(1)
+        assert job.begun == 0
+    assert await task
+    assert (job.begun, job.finished) == (1, 1)

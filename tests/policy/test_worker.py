@@ -3,8 +3,10 @@ import contextlib
 
 import pytest
 
+from apps.policy import brains
 from apps.policy import persona as personas
-from apps.policy.worker import KEEP_WARM_S, Policy
+from apps.policy.brains import PROBE_S
+from apps.policy.worker import KEEP_WARM_S, SETTLE_S, Policy
 from apps.shared.errors import EngineError, SettingsError
 from apps.shared.messages import (
     Cancel,
@@ -30,6 +32,7 @@ class Worker(Policy):
 
     def __init__(self, **values):
         self.sent = []
+        self.running = None  # the task
         self._thought = asyncio.Event()
         super().__init__(Settings(_env_file=None, **values), self._keep, asyncio.get_running_loop().time)
 
@@ -67,7 +70,7 @@ async def start():
 
         async def make(**values):
             worker = Worker(**{"policy_engine": "tests.fakes.brain:FakeBrain", **values})
-            task = asyncio.create_task(worker.run())
+            task = worker.running = asyncio.create_task(worker.run())
             stack.push_async_callback(asyncio.wait, {task})
             stack.callback(task.cancel)
             async with asyncio.timeout(5):
@@ -193,15 +196,26 @@ async def test_another_manner(start):
 
 
 @virtual
-@pytest.mark.parametrize("text", ["", "name = 'half a file"], ids=["empty", "broken"])
-async def test_a_manner_whose_file_is_broken(start, monkeypatch, tmp_path, text):
-    """A file that was spoiled in mid-show is refused: she stays as she is, says so, and lives."""
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(lambda file: file.write_text(""), "broken_persona", id="empty"),
+        pytest.param(lambda file: file.write_text("name = 'half a file"), "broken_persona", id="broken"),
+        pytest.param(lambda file: file.mkdir(), "broken_persona", id="unreadable"),
+        pytest.param(lambda _file: None, "unknown_persona", id="gone"),
+    ],
+)
+async def test_a_manner_whose_file_is_broken(start, monkeypatch, tmp_path, spoil, code):
+    """A file that was spoiled in mid-show is refused with its fix: she stays as she is, and lives."""
     worker = await start()
-    (tmp_path / "cozy.toml").write_text(text)
+    spoil(tmp_path / "cozy.toml")
     monkeypatch.setattr(personas, "FOLDER", tmp_path)
     worker.receive(SetStyle(name="cozy"))
-    assert isinstance(worker.sent[-1], Persona)
-    assert worker.sent[-1].style == "kitsu"
+    refusal = worker.sent[-1]
+    assert isinstance(refusal, Persona)
+    assert (refusal.style, refusal.code) == ("kitsu", code)
+    assert refusal.reason
+    assert refusal.fix
     assert (await worker.answer())[0] == ["All right."]
 
 
@@ -287,6 +301,76 @@ async def test_a_model_that_is_gone_between_turns(start):
     worker.brain.missing = EngineError("gone", "it is gone", fix="Start it.")
     await asyncio.sleep(1)
     assert (worker.health().state, worker.health().fix) == ("degraded", "Start it.")
+
+
+@pytest.fixture
+def spare(monkeypatch):
+    """Settings for a brain to fall back to."""
+    monkeypatch.setitem(brains.KNOWN, "llamacpp", "tests.fakes.brain:SpareBrain")
+    return {"policy_gguf": "kitsu.gguf"}
+
+
+async def fallen_back(worker):
+    """Let a worker's first brain fail, which is back in PROBE_S; return it and the one in use."""
+    first, second = (link.brain for link in worker._brains._links[:2])
+    worker._brains.failed(first, EngineError("broke", "it broke"))
+    await asyncio.sleep(0.01)
+    assert worker._brains.current is second
+    return first, second
+
+
+@virtual
+async def test_only_the_brain_in_use_is_warmed_up(start, spare):
+    """A better one may take over just before; the other is closed then, and stays so."""
+    worker = await start(**spare)
+    first, second = await fallen_back(worker)
+    await asyncio.sleep(PROBE_S - SETTLE_S / 2)
+    worker.receive(SetStyle(name="cozy"))
+    await asyncio.sleep(1)
+    assert second.closed
+    assert (len(first.warmed), len(second.warmed)) == (1, 0)
+
+
+@virtual
+async def test_a_warm_up_that_is_no_longer_wanted(start, spare):
+    """A brain that was closed in the middle of it has not failed."""
+    worker = await start(**spare)
+    first, second = await fallen_back(worker)
+
+    async def warm(_prompt):
+        while not second.closed:
+            await asyncio.sleep(0.1)
+        raise EngineError("closed", "it was closed")
+
+    second.warm = warm
+    worker.receive(SetStyle(name="cozy"))
+    await asyncio.sleep(PROBE_S + 1)
+    assert worker.health().state == "ok"
+    second.start_s = 60.0
+    worker._brains.failed(first, EngineError("broke", "it broke"))
+    await asyncio.sleep(1)
+    assert worker.health().reason == "scripted lines answer: it broke; loading spare-1b"
+
+
+@virtual
+async def test_the_end_in_mid_turn(start):
+    """Her brain is closed when nobody uses it any more, also when the process is stopped in mid-turn."""
+    worker = await start()
+    open_replies = []
+
+    async def close():
+        open_replies.append(len(worker.brain.prompts) - worker.brain.closed_replies)
+
+    worker.brain.close = close
+    worker.brain.replies.append(["Well", 3600.0])
+    worker.receive(think())
+    await asyncio.sleep(1)
+    assert len(worker.brain.prompts) == 1
+    worker.running.cancel()
+    await asyncio.wait({worker.running})
+    assert worker.running.cancelled()
+    assert open_replies == [0]
+    assert isinstance(worker.sent[-1], Stopped)
 
 
 # --- with Ollama ---

@@ -130,6 +130,16 @@ def test_a_key_is_never_shown(env_file, monkeypatch):
     assert "sk-secret" not in f"{settings!r} {settings}"
 
 
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OLLAMA_HOST", "VOICES_URL"])
+@pytest.mark.parametrize("value", ["ftp://me:hunter2@models.example", "ftp://me:hunt@er2@models.example/v1"])
+def test_a_password_in_an_address_is_not_repeated(env_file, monkeypatch, name, value):
+    """An error may be read by a whole stream; the rest of the value shows what to correct."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{name}='ftp://…@models.example\S*' cannot be used") as caught:
+        Settings.load()
+    assert "hunt" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("value", "folder"),
     [

@@ -24,5 +24,8 @@ class SlowBrain:
             await asyncio.sleep(4)
             yield "Once upon a time there was a fox."
 
+    async def warm(self, prompt: Prompt) -> None:
+        """Nothing to evaluate."""
+
     async def close(self) -> None:
         """Nothing to free."""

@@ -112,8 +112,7 @@ class OpenAI:
     async def _is_up(self, prompt: Prompt) -> bool:
         """Find the model and evaluate the prompt; False while it is being loaded."""
         try:
-            self._there = await self._look()
-            self.model = self._wanted or _first(self._there)
+            await self.look()
             if await self._thinks_about(prompt):
                 log.warning("the model thinks before it answers", model=self.model, fix=THINKING_FIX)
         except EngineError as error:
@@ -124,8 +123,13 @@ class OpenAI:
             raise
         return True
 
-    async def _look(self) -> list[str]:
-        """Ask which models are there."""
+    @property
+    def address(self) -> str:
+        """Where the server is, without a password."""
+        return self._server.shown
+
+    async def look(self) -> list[str]:
+        """Ask which models are there, and choose one. Raises MissingError, EngineError."""
         looked = await self._server.look("/models")
         try:
             names = [each.id for each in msgspec.json.decode(looked.body, type=_Models).data]
@@ -135,6 +139,8 @@ class OpenAI:
             raise self._refusal(looked)
         if not names:
             raise refusals.model_missing(self._asked())
+        self._there = names
+        self.model = self._wanted or _first(names)
         return names
 
     async def _thinks_about(self, prompt: Prompt) -> bool:

@@ -4,17 +4,11 @@ import asyncio
 import importlib.util
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
-
-import msgspec
 
 from apps.policy.brains import KNOWN, LAST, chain
-from apps.policy.engines import openai
 from apps.policy.engines.openai import OpenAI
 from apps.policy.models import choices, gguf_file
 from apps.policy.models.ollama_server import OllamaServer, Pulled
-from apps.policy.serving import refusals
-from apps.policy.serving.server import Answer, Server
 from apps.shared.engines import engine_class
 from apps.shared.errors import AivtError
 from apps.shared.settings import Settings
@@ -145,50 +139,16 @@ def _llamacpp(settings: Settings) -> Link:
     return Link("llamacpp", "ready", info.path.stem, f"inside AIVT, from {info.path}")
 
 
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Listed]
-
-
 async def _model_server(settings: Settings) -> Link:
-    """Ask the server for its choices, as the engine does at its start."""
-    OpenAI(settings)  # checks the key, and connects to nothing
-    parts = urlsplit(settings.openai_base_url)
-    shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    key = settings.openai_api_key.get_secret_value().strip()
-    server = Server(
-        openai.SERVICE,
-        shown if key else settings.openai_base_url,  # a password and a key together are refused by aiohttp
-        shown=shown,
-        headers={"Authorization": f"Bearer {key}"} if key else None,
-    )
-    wanted = settings.policy_model
+    """Ask the server for its models, as the engine does at its start."""
+    brain = OpenAI(settings)
     try:
-        looked = await server.look("/models")
-        asked = refusals.Asked(server, wanted, (), bool(key))
-        if (there := _names(looked)) is None:
-            raise refusals.refusal(looked, asked)
-        if not there:
-            raise refusals.model_missing(asked)
+        there = await brain.look()
     except AivtError as error:
-        return Link("openai", "missing", wanted, str(error), error.fix)
+        return Link("openai", "missing", settings.policy_model, str(error), error.fix)
     finally:
-        await server.close()
-    if wanted and wanted not in there:
-        detail = f"{shown} has no {wanted} (it has: {', '.join(there[:NAMES_LIMIT])})"
-        return Link("openai", "missing", wanted, detail, "Set POLICY_MODEL to one of them.")
-    first = next((name for name in there if "embed" not in name.lower()), there[0])
-    return Link("openai", "ready", wanted or first, f"at {shown}")
-
-
-def _names(looked: Answer) -> list[str] | None:
-    """Return the models of a list; None for an answer that is no list."""
-    if looked.status != 200:
-        return None
-    try:
-        return [each.id for each in msgspec.json.decode(looked.body, type=_Models).data]
-    except msgspec.MsgspecError:
-        return None
+        await brain.close()
+    if brain.model not in there:
+        detail = f"{brain.address} has no {brain.model} (it has: {', '.join(there[:NAMES_LIMIT])})"
+        return Link("openai", "missing", brain.model, detail, "Set POLICY_MODEL to one of them.")
+    return Link("openai", "ready", brain.model, f"at {brain.address}")

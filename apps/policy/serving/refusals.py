@@ -98,14 +98,18 @@ def failure(said: Told, asked: Asked, status: int | None = None) -> EngineError:
 
 
 def model_missing(asked: Asked) -> EngineError:
-    """Say what the server has instead."""
-    if not asked.there:
-        reason, fix = "the model server has no model", "Load a model in your model server."
-    else:
-        more = len(asked.there) - NAMES_LIMIT
-        names = ", ".join(asked.there[:NAMES_LIMIT]) + (f" and {more} more" if more > 0 else "")
+    """Say what the server has instead: what it had when last looked, without the one that is gone."""
+    others = [name for name in asked.there if name != asked.model]
+    if others:
+        more = len(others) - NAMES_LIMIT
+        names = ", ".join(others[:NAMES_LIMIT]) + (f" and {more} more" if more > 0 else "")
         reason = f"the model server has no model {asked.model} (it has: {names})"
         fix = "Set POLICY_MODEL to one of these, or leave it empty for the first."
+    elif asked.there:
+        reason = f"the model server has no model {asked.model} any more"
+        fix = "Load it again in your model server."
+    else:
+        reason, fix = "the model server has no model", "Load a model in your model server."
     return EngineError("model_missing", reason, fix=fix)
 
 

@@ -120,6 +120,15 @@ def test_a_missing_model_comes_with_those_that_are_there():
     assert "Load a model" in refused(404, body, replace(ASKED, there=())).fix
 
 
+def test_a_model_that_is_gone_is_not_among_those_that_are_there():
+    """A server that has put its model out of memory says so; the list from the start still had it."""
+    body = openai("no such model", "model_not_found")
+    alone = refused(404, body, replace(ASKED, there=["fox"]))
+    assert str(alone) == "the model server has no model fox any more"
+    assert "Load it again" in alone.fix
+    assert "(it has: kitsu)" in str(refused(404, body, replace(ASKED, there=["fox", "kitsu"])))
+
+
 def test_an_address_without_its_version_is_completed():
     """/v1 is what is forgotten most."""
     asked = replace(ASKED, server=Server(SERVICE, "http://127.0.0.1:1234"))

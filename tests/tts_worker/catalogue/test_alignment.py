@@ -2,7 +2,7 @@ import onnx
 import pytest
 
 from apps.shared.errors import EngineError, MissingError
-from apps.tts_worker.alignment import add_alignment
+from apps.tts_worker.catalogue.alignment import add_alignment
 
 
 def outputs(path):

@@ -14,10 +14,10 @@ import pytest
 from apps.shared.download import checksum_of
 from apps.shared.errors import AivtError, EngineError, MissingError
 from apps.shared.web import Limits
-from apps.tts_worker import catalogue
+from apps.tts_worker.catalogue import listing
+from apps.tts_worker.catalogue.install import get, install, only_one
+from apps.tts_worker.catalogue.installed import State, is_current, read_source, state
 from apps.tts_worker.engines.piper import Piper, installed
-from apps.tts_worker.install_voice import get, install, only_one
-from apps.tts_worker.installed import State, is_current, read_source, state
 from tests.fakes.catalogue import FakeCatalogue, Fault, Kind, described
 
 NAME = "en_US-one-medium"
@@ -44,7 +44,7 @@ def offered(fake, piper_voice, settings):
         file = piper_voice("came", **{"aligned": False, **voice})
         config = json.loads(file.with_name("came.onnx.json").read_text()) | (changed or {})
         fake.add(NAME, model or file.read_bytes(), json.dumps(config).encode())
-        return catalogue.parse(json.dumps(fake.voices).encode()).offers[NAME]
+        return listing.parse(json.dumps(fake.voices).encode()).offers[NAME]
 
     return offer
 

@@ -18,11 +18,11 @@ from apps.shared.errors import SettingsError
 from apps.shared.progress import counted, shown
 from apps.shared.settings import Settings
 from apps.shared.web import DEFAULT, Limits
-from apps.tts_worker import catalogue, install_voice, installed
-from apps.tts_worker.catalogue import Catalogue, Offer
+from apps.tts_worker.catalogue import install, installed, listing
+from apps.tts_worker.catalogue.installed import State, card_file, state
+from apps.tts_worker.catalogue.listing import Catalogue, Offer
+from apps.tts_worker.catalogue.model_card import NO_CARD, Licence, Terms, licence
 from apps.tts_worker.engines import piper
-from apps.tts_worker.installed import State, card_file, state
-from apps.tts_worker.model_card import NO_CARD, Licence, Terms, licence
 
 # English, free on a stream that earns money, all three trained from scratch on recordings in the public
 # domain (LJ Speech; LibriVox) and given away by who trained them, by their cards in rhasspy/piper-voices
@@ -81,17 +81,17 @@ def voices(options: argparse.Namespace) -> None:
         print(table(listing.rows, settings))
 
 
-async def look(settings: Settings, language: str = "", limits: Limits = catalogue.LIMITS) -> Listing:
+async def look(settings: Settings, language: str = "", limits: Limits = listing.LIMITS) -> Listing:
     """Return the voices of a language ("en", "en_GB"; "": all, also those that no catalogue knows).
 
     Raises MissingError without a catalogue, SettingsError for a language that it does not have.
     """
     async with aiohttp.ClientSession() as session:
-        listed = await catalogue.load(session, settings, limits)
+        listed = await listing.load(session, settings, limits)
         offers = _in_language(listed.offers.values(), language)
         online = listed.trouble is None
         with counted("Reading licences") as tell:
-            cards = await catalogue.cards(session, settings, offers, online=online, limits=limits, tell=tell)
+            cards = await listing.cards(session, settings, offers, online=online, limits=limits, tell=tell)
     rows = [_row(offer, cards.get(offer.name), settings) for offer in offers]
     if not language:
         own = [name for name in piper.installed(settings) if name not in listed.offers]
@@ -104,10 +104,10 @@ def get(settings: Settings, names: Iterable[str], out: TextIO, limits: Limits = 
     """Download and install the voices; return their names in full.
 
     Raises SettingsError for a name that is not in the catalogue, before anything is downloaded, and what
-    `install_voice` raises.
+    `install` raises.
     """
     offers, cards = asyncio.run(_chosen(settings, names, limits))
-    with install_voice.only_one(settings):
+    with install.only_one(settings):
         for offer in offers:
             _get_one(settings, offer, cards.get(offer.name), out, limits)
     return [offer.name for offer in offers]
@@ -144,10 +144,10 @@ async def _chosen(
     settings: Settings, names: Iterable[str], limits: Limits
 ) -> tuple[list[Offer], dict[str, str]]:
     async with aiohttp.ClientSession() as session:
-        listed = await catalogue.load(session, settings, limits)
+        listed = await listing.load(session, settings, limits)
         offers = [_offer(listed, name) for name in dict.fromkeys(names)]
         online = listed.trouble is None
-        return offers, await catalogue.cards(session, settings, offers, online=online, limits=limits)
+        return offers, await listing.cards(session, settings, offers, online=online, limits=limits)
 
 
 def _offer(listed: Catalogue, name: str) -> Offer:
@@ -172,7 +172,7 @@ def _get_one(settings: Settings, offer: Offer, card: str | None, out: TextIO, li
         except KeyboardInterrupt:
             say(f"Stopped. The same command goes on with {name} where it stopped.")
             raise
-        source = install_voice.install(settings, offer, card)
+        source = install.install(settings, offer, card)
         say(f"{name} is installed. To use it set PIPER_VOICE={name}.")
         if not source.aligned:
             say("It does not tell how long its sounds are: the mouth's shapes will be estimated.")
@@ -184,7 +184,7 @@ def _get_one(settings: Settings, offer: Offer, card: str | None, out: TextIO, li
 
 async def _fetch(settings: Settings, offer: Offer, limits: Limits) -> None:
     async with aiohttp.ClientSession() as session:
-        await install_voice.get(session, settings, offer, shown, limits)
+        await install.get(session, settings, offer, shown, limits)
 
 
 def _in_language(offers: Iterable[Offer], language: str) -> list[Offer]:

@@ -12,9 +12,9 @@ import pytest
 from apps.shared.edge import exit_code
 from apps.shared.errors import MissingError
 from apps.shared.settings import PROJECT_DIR
-from apps.tts_worker import catalogue, get_voices
-from apps.tts_worker.get_voices import RECOMMENDED
-from apps.tts_worker.install_voice import only_one
+from apps.tts_worker.catalogue import command, listing
+from apps.tts_worker.catalogue.command import RECOMMENDED
+from apps.tts_worker.catalogue.install import only_one
 from tests.fakes.catalogue import FakeCatalogue, Fault, Kind, in_thread
 
 FROM_LESSAC = "Finetuned from U.S. English lessac voice (medium quality)."
@@ -39,7 +39,7 @@ def aivt_voices(monkeypatch, capsys, fake, folder):
 
     def run(*download, language="", as_json=False):
         options = argparse.Namespace(language=language, json=as_json, download=list(download))
-        code = exit_code(lambda: get_voices.voices(options))
+        code = exit_code(lambda: command.voices(options))
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -182,7 +182,7 @@ def test_offline_with_the_list_of_last_time(monkeypatch, aivt_voices, add, quick
     add(RECOMMENDED[0])
     _, before, _ = aivt_voices()
     with monkeypatch.context() as patched:
-        patched.setattr(catalogue, "fetch", quick)
+        patched.setattr(listing, "fetch", quick)
         code, out, _ = aivt_voices()
         assert code == 0
         assert "could not be fetched (no connection to example.org)" in out.splitlines()[0]
@@ -194,7 +194,7 @@ def test_offline_with_the_list_of_last_time(monkeypatch, aivt_voices, add, quick
 
 def test_offline_without_a_list(monkeypatch, aivt_voices, quick):
     """One line with the fix, and the exit code for something missing."""
-    monkeypatch.setattr(catalogue, "fetch", quick)
+    monkeypatch.setattr(listing, "fetch", quick)
     code, out, err = aivt_voices()
     assert (code, out) == (3, "")
     assert [line.split(":")[0] for line in err.splitlines()] == ["error", "fix"]
@@ -346,10 +346,10 @@ def test_ctrl_c_in_the_middle(aivt_voices, add, fake, folder):
     options = {"language": "", "json": False, "download": ["en_US-one-medium"]}
     script = (
         "import argparse, signal, sys; from apps.shared.edge import exit_code\n"
-        "from apps.tts_worker import get_voices\n"
+        "from apps.tts_worker.catalogue import command\n"
         # What a shell starts in the background is told to ignore it, and hands that on.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sys.exit(exit_code(lambda: get_voices.voices(argparse.Namespace(**{options!r}))))"
+        f"sys.exit(exit_code(lambda: command.voices(argparse.Namespace(**{options!r}))))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],

@@ -6,8 +6,8 @@ import pytest
 
 from apps.shared.errors import AivtError, MissingError
 from apps.shared.web import Limits, fetch
-from apps.tts_worker import catalogue
-from apps.tts_worker.catalogue import address, cards, load, parse
+from apps.tts_worker.catalogue import listing
+from apps.tts_worker.catalogue.listing import address, cards, load, parse
 from tests.fakes.catalogue import FakeCatalogue, Fault, Kind
 
 QUICK = Limits(stall_s=15, tries=2, first_pause_s=0, longest_pause_s=0)
@@ -268,9 +268,9 @@ async def test_only_a_few_cards_at_once(session, settings, fake, monkeypatch):
         finally:
             now -= 1
 
-    monkeypatch.setattr(catalogue, "fetch", counted)
+    monkeypatch.setattr(listing, "fetch", counted)
     assert len(await cards(session, settings, offers, online=True, limits=QUICK)) == 32
-    assert most == catalogue.CARDS_AT_ONCE
+    assert most == listing.CARDS_AT_ONCE
 
 
 def test_an_address_is_quoted(make_settings):

@@ -26,11 +26,11 @@ from apps.shared.download import (
 from apps.shared.errors import AivtError, EngineError
 from apps.shared.settings import Settings
 from apps.shared.web import DEFAULT, Limits
-from apps.tts_worker.alignment import add_alignment
-from apps.tts_worker.catalogue import Offer, address
+from apps.tts_worker.catalogue.alignment import add_alignment
+from apps.tts_worker.catalogue.installed import Source, card_file, source_file
+from apps.tts_worker.catalogue.listing import Offer, address
 from apps.tts_worker.engines.piper import Piper
 from apps.tts_worker.engines.piper_model import config_of
-from apps.tts_worker.installed import Source, card_file, source_file
 
 Shown = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 

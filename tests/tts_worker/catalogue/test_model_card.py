@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.tts_worker.model_card import Terms, licence, terms
+from apps.tts_worker.catalogue.model_card import Terms, licence, terms
 from tests.fakes.catalogue import CARD
 
 FREE, CREDIT, NO, OPEN = Terms.FREE, Terms.ATTRIBUTION, Terms.NON_COMMERCIAL, Terms.UNKNOWN
