@@ -176,7 +176,7 @@ class Conductor:
 
     def _take_health(self, module: str, health: Health) -> None:
         if self.lights.health(module, health, self._now_s()):
-            if health.reason:
+            if health.reason and health.state != "starting":
                 self._record.incident(module, health.reason)
             self._changed()
             self._tell_ready()

@@ -183,7 +183,14 @@ class Manner:
         persona, voices = self._persona.last, self._voices.last
         return {
             "persona": {"id": persona.id, "style": persona.style} if persona else None,
-            "voice": {"name": voices.name, "names": list(voices.names)} if voices else None,
+            "voice": {
+                "name": voices.name,
+                "names": list(voices.names),
+                "reason": voices.reason,  # why the last wish for another one was not met
+                "fix": voices.fix,
+            }
+            if voices
+            else None,
         }
 
 

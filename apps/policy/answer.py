@@ -24,6 +24,7 @@ ALOUD_FIX = (
     "Choose a model that answers without thinking first (an instruct model), or turn its thinking off."
 )
 RESERVE_S = 1.0  # of the time for the first word: enough for scripted lines, should nothing else come up
+WORDLESS = "nothing_sayable"
 
 log = structlog.get_logger()
 
@@ -49,33 +50,39 @@ class Answer:
     async def give(self, brains: Brains, brain: Brain, prompt: Prompt, hiccup: str) -> None:
         """Reply to the prompt, with the next brain of the chain when one fails before a word was said.
 
-        All of them together have POLICY_FIRST_TOKEN_S; when that is over, `hiccup` is what she says.
-        Cancelling aborts the generation at once.
+        All of them together have POLICY_FIRST_TOKEN_S, the last of it for the next brain; when that is over,
+        `hiccup` is what she says. Cancelling aborts the generation at once.
         """
-        loop = asyncio.get_running_loop()
-        ends_s = loop.time() + self._settings.policy_first_token_s
-        trouble = await self._attempt(brain, prompt, ends_s)
-        if trouble and trouble.retryable and self._may_go_on(trouble, ends_s):
-            again = await self._attempt(brain, prompt, ends_s)
+        limit_s = self._settings.policy_first_token_s
+        ends_s = asyncio.get_running_loop().time() + limit_s
+        early_s = ends_s - min(RESERVE_S, limit_s / 4)
+        trouble = await self._attempt(brain, prompt, early_s)
+        if trouble and trouble.retryable and not _time_is_over(trouble) and self._may_go_on(early_s):
+            again = await self._attempt(brain, prompt, early_s)
             trouble = trouble if _time_is_over(again) else again
         told = trouble  # of the brain that was to answer, whoever does instead
-        while trouble and self._may_go_on(trouble, ends_s):
-            if (spare := await brains.after(brain, trouble, ends_s - RESERVE_S)) is None:
+        heard: tuple[Brain, EngineError] | None = None  # what the chain knows of already
+        while trouble and trouble.code != WORDLESS and self._may_go_on(ends_s):
+            heard = brain, trouble
+            if (spare := await brains.after(brain, trouble, early_s)) is None:
                 break
             brain = spare
-            trouble = await self._attempt(brain, prompt, ends_s)
+            if _time_is_over(trouble := await self._attempt(brain, prompt, ends_s)):
+                break
         if trouble:
-            if trouble is told or not _time_is_over(trouble):  # a spare had only what was left of it
+            # A spare had only what was left of the time; and who has no words for one line may for the next.
+            excused = trouble.code == WORDLESS or (trouble is not told and _time_is_over(trouble))
+            if (brain, trouble) != heard and not excused:
                 brains.failed(brain, trouble)
             if not self._pieces:
                 self._release(hiccup)
+        else:
+            brains.worked(brain)
         self._end(told)
 
-    def _may_go_on(self, trouble: EngineError, ends_s: float) -> bool:
+    def _may_go_on(self, ends_s: float) -> bool:
         """Whether another attempt can be made: nothing was said yet, and there is time for a first word."""
-        if self._pieces or _time_is_over(trouble):
-            return False
-        return asyncio.get_running_loop().time() < ends_s
+        return not self._pieces and asyncio.get_running_loop().time() < ends_s
 
     async def _attempt(self, brain: Brain, prompt: Prompt, ends_s: float) -> EngineError | None:
         """Say a reply as far as it comes; return what it broke with."""
@@ -117,6 +124,8 @@ class Answer:
             raise (_thinks_aloud() if thoughts.inside else error) from error
         for piece in cut.close():
             self._release(piece)
+        if not self._pieces:
+            raise _wordless()
 
     def _release(self, text: str) -> None:
         if (decided := self._gate.decide(text)) is None:
@@ -128,8 +137,6 @@ class Answer:
 
     def _end(self, trouble: EngineError | None) -> None:
         reason = f"{trouble.code}: {trouble}" if trouble else ""
-        if not self._pieces and not reason:
-            reason = "nothing_sayable: the reply had no words in it"
         self._send(
             Thought(
                 turn_id=self._turn_id,
@@ -191,6 +198,11 @@ async def _visible(tokens: AsyncGenerator[str, None], thoughts: Thoughts) -> Asy
 def _time_is_over(trouble: EngineError | None) -> bool:
     """Whether an attempt ended with the time for a first word (a timer may fire before the clock says so)."""
     return trouble is not None and trouble.code == "first_token_timeout"
+
+
+def _wordless() -> EngineError:
+    fix = "If this happens often, choose another model."
+    return EngineError(WORDLESS, "the reply had no words in it", fix=fix, retryable=True)
 
 
 def _thinks_aloud() -> EngineError:

@@ -29,6 +29,7 @@ LAST = "scripted"  # fails only for who has edited its lines
 PATIENCE_S = 8.0  # how long the show's start waits for a model that is being loaded
 START_LIMIT_S = 180.0  # a large model from a slow disk
 PROBE_S = 10.0  # how often a brain that is missing is looked for
+FALLS_COUNTED = 6  # one that starts, and fails at each reply, is tried ever more rarely: every five minutes
 
 log = structlog.get_logger()
 
@@ -52,6 +53,8 @@ class _Link:
     was_up: bool = False  # it has answered in this show
     open: bool = False  # it was started, and not closed since: it may hold memory, up or not
     trouble: AivtError | None = None  # why it is not up
+    falls: int = 0  # replies in a row that failed
+    due_s: float = 0.0  # when it may be started again, on the loop's clock
     start: asyncio.Task[None] | None = None  # under way
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # it is started or closed, not both
 
@@ -114,8 +117,9 @@ class Brains:
 
     async def _climb(self) -> None:
         """Start the best brain that is missing; free those that a better one has replaced."""
+        now_s = asyncio.get_running_loop().time()
         for link in self._missing():
-            if await self._up(link):
+            if (link.up or link.due_s <= now_s) and await self._up(link):
                 break
         if self._current is None:
             self._use(self._links[-1])
@@ -211,12 +215,19 @@ class Brains:
         if link is self._links[-1]:
             return
         link.up = False
+        link.falls = min(link.falls + 1, FALLS_COUNTED)
+        # A hair less, or the look that is due then would just miss it.
+        link.due_s = asyncio.get_running_loop().time() + PROBE_S * 2 ** (link.falls - 1) - 0.1
         self._note(link, trouble)
         if link is self._current:
             below = self._links[self._rank() + 1 :]
             self._begin(below[0])
             self._use(next((each for each in below if each.up), below[-1]))
             self._fell.set()
+
+    def worked(self, brain: Brain) -> None:
+        """A reply is whole."""
+        self._links[self._index(brain)].falls = 0
 
     def _index(self, brain: Brain) -> int:
         return next(index for index, link in enumerate(self._links) if link.brain is brain)

@@ -246,13 +246,16 @@ async def test_a_style_needs_policy(show, http, monkeypatch):
     assert answer["fix"]
 
 
+AMBER = {"name": "amber", "names": ["amber"], "reason": "", "fix": ""}
+
+
 async def test_a_voice_is_chosen_by_name(show, http):
     """The voice process knows which there are; what it refuses is refused with the names, or with the fix."""
     assert (await posted(http, "/control/voice", {"name": "amber"}))[0] == 503
     async with show.worker("tts") as voice:
         await voice.receive()
         for told, status, key, value in (
-            (Voices(name="amber", names=("amber",)), 200, "voice", {"name": "amber", "names": ["amber"]}),
+            (Voices(name="amber", names=("amber",)), 200, "voice", AMBER),
             (Voices(name="amber", names=("amber",), code="unknown_name"), 404, "names", ["amber"]),
             (Voices(name="amber", names=(), code="voice_broken", fix="Get it."), 400, "fix", "Get it."),
         ):

@@ -130,7 +130,12 @@ async def test_a_voice_chosen_by_hand_stays():
     wish = await workers.asked(workers.manner.set_voice("espeak"))
     workers.manner.take(Voices(name="espeak", names=NAMES))
     await wish
-    assert workers.manner.status()["voice"] == {"name": "espeak", "names": list(NAMES)}
+    assert workers.manner.status()["voice"] == {
+        "name": "espeak",
+        "names": list(NAMES),
+        "reason": "",
+        "fix": "",
+    }
     workers.sent["tts"].clear()
     workers.manner.take(KITSU)
     workers.manner.take(COZY)

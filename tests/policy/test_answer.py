@@ -25,7 +25,11 @@ class Chain:
     def __init__(self, *brains: FakeBrain) -> None:
         self.brains = brains
         self.failures: list[AivtError] = []
+        self.worked_well: list[Brain] = []
         self.ends_s = 0.0
+
+    def worked(self, brain: Brain) -> None:
+        self.worked_well.append(brain)
 
     def failed(self, _brain: Brain, trouble: AivtError) -> None:
         self.failures.append(trouble)
@@ -84,12 +88,13 @@ async def test_a_whole_reply():
         pytest.param(
             [["Hello there. And the", AGAIN], ["Late. "]], ["Hello there."], "whole", "http_500", id="broken"
         ),
-        pytest.param([["🦊 ", "*waves*"]], [], "failed", "nothing_sayable", id="no words"),
+        pytest.param([["🦊 ", "*waves*"], ["Hello. "]], ["Hello."], "whole", "", id="no words, once"),
+        pytest.param([["🦊 "], ["*waves*"]], [HICCUP], "whole", "nothing_sayable", id="no words"),
         pytest.param(
             [["<think>Hm. Who is it?</think>"]], [HICCUP], "whole", "thinks_aloud", id="only thoughts"
         ),
-        pytest.param([[]], [], "failed", "nothing_sayable", id="empty"),
-        pytest.param([[AGAIN], ["🦊"]], [], "failed", "nothing_sayable", id="retried, no words"),
+        pytest.param([[], []], [HICCUP], "whole", "nothing_sayable", id="empty"),
+        pytest.param([[AGAIN], ["🦊"]], [HICCUP], "whole", "nothing_sayable", id="retried, no words"),
     ],
 )
 async def test_what_comes_of_a_reply(replies, pieces, outcome, reason):
@@ -102,7 +107,7 @@ async def test_what_comes_of_a_reply(replies, pieces, outcome, reason):
     assert [type(message) for message in sent].count(FirstToken) <= 1
     assert brain.closed_replies == len(brain.prompts) <= 2
     if trouble is None:
-        assert thought.fix == ""
+        assert bool(thought.fix) == bool(reason)
     else:
         assert (trouble.code, trouble.fix) == (reason, thought.fix)
 
@@ -178,6 +183,7 @@ async def test_the_next_brain_answers_in_the_same_turn():
     await answer(chain, sent)
     assert texts(sent) == ["Hello."]
     assert chain.failures == [NEVER, NEVER]
+    assert chain.worked_well == [chain.brains[2]]
     thought = sent[-1]
     assert (thought.outcome, thought.reason, thought.fix) == (
         "whole",
@@ -188,8 +194,8 @@ async def test_the_next_brain_answers_in_the_same_turn():
 
 @pytest.mark.looptime
 async def test_all_brains_together_have_the_time_of_one():
-    """A brain that says nothing uses up the turn's time: then a safe line, not another brain's wait."""
-    chain = chain_of([3600.0, "Late. "], ["Later. "])
+    """Brains that say nothing use up the turn's time: then a safe line, not yet another brain's wait."""
+    chain = chain_of([3600.0, "Late. "], [3600.0, "Later. "], ["Latest. "])
     sent: list[Any] = []
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
@@ -198,7 +204,19 @@ async def test_all_brains_together_have_the_time_of_one():
     assert texts(sent) == [HICCUP]
     assert sent[-1].reason.startswith("first_token_timeout")
     assert [error.code for error in chain.failures] == ["first_token_timeout"]
-    assert chain.brains[1].prompts == []
+    assert chain.brains[2].prompts == []
+
+
+@pytest.mark.looptime
+async def test_a_silent_brain_is_followed_by_the_next():
+    """The last of the time is kept for it, so that a viewer gets an answer in this very turn."""
+    chain = chain_of([3600.0, "Late. "], ["Hello. "])
+    sent: list[Any] = []
+    begun_s = asyncio.get_running_loop().time()
+    await answer(chain, sent, policy_first_token_s=6)
+    assert asyncio.get_running_loop().time() - begun_s == pytest.approx(6 - RESERVE_S)
+    assert texts(sent) == ["Hello."]
+    assert (sent[-1].outcome, sent[-1].reason.split(":")[0]) == ("whole", "first_token_timeout")
 
 
 @pytest.mark.looptime
@@ -220,20 +238,20 @@ async def test_what_was_said_stays_said():
 
 
 async def test_a_timer_that_fires_a_little_early():
-    """On Windows by up to 16 ms: no time is left for another try, or for another brain."""
+    """On Windows by up to 16 ms: no time is left for another try of it, only for the next brain."""
     early = EngineError("first_token_timeout", "no word in time", fix="Wait.", retryable=True)
-    chain = chain_of([early], ["Late. "])
+    chain = chain_of([early], ["Hello. "])
     sent: list[Any] = []
     await answer(chain, sent)
-    assert texts(sent) == [HICCUP]
-    assert [len(brain.prompts) for brain in chain.brains] == [1, 0]
+    assert texts(sent) == ["Hello."]
+    assert [len(brain.prompts) for brain in chain.brains] == [1, 1]
 
 
 @pytest.mark.looptime
 async def test_a_retry_that_runs_out_of_time():
     """What the brain broke with is told, not that the rest of the time was too short for another try."""
     brain = FakeBrain()
-    brain.replies.extend([[5.0, AGAIN], [3600.0, "Late. "]])
+    brain.replies.extend([[4.0, AGAIN], [3600.0, "Late. "]])
     chain = Chain(brain)
     sent: list[Any] = []
     await answer(chain, sent, policy_first_token_s=6)
@@ -244,7 +262,7 @@ async def test_a_retry_that_runs_out_of_time():
 @pytest.mark.looptime
 async def test_a_spare_is_not_blamed_for_what_others_took():
     """One that had a second for its first word stays in use: the next turn gives it all of the time."""
-    chain = chain_of([5.0, NEVER], [3600.0, "Late. "])
+    chain = chain_of([4.5, NEVER], [3600.0, "Late. "])
     sent: list[Any] = []
     await answer(chain, sent, policy_first_token_s=6)
     assert texts(sent) == [HICCUP]
@@ -254,7 +272,7 @@ async def test_a_spare_is_not_blamed_for_what_others_took():
 @pytest.mark.looptime
 async def test_a_spare_that_breaks_is_blamed():
     """Its own fault is told of, although the time was over before it came out."""
-    chain = chain_of([5.0, NEVER], ["Hm", 0.5, "so", NEVER])
+    chain = chain_of([4.0, NEVER], ["Hm", 1.5, "so", NEVER])
     await answer(chain, [], policy_first_token_s=5.4)
     assert chain.failures == [NEVER, NEVER]
 

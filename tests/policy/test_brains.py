@@ -477,3 +477,23 @@ async def test_nothing_is_left_but_broken_lines(monkeypatch, run):
         "spare answers: it broke; kitsu.toml: no lines",
         "Restart it.",
     )
+
+
+async def test_one_that_starts_and_fails_is_tried_ever_more_rarely(brains, run):
+    """A model that loads but cannot answer is not loaded every ten seconds; a good reply forgives it all."""
+    run(brains)
+    await asyncio.sleep(1)
+    for _ in range(4):
+        brains.failed(wanted(brains), BROKE)
+        await asyncio.sleep(10 * 60)
+    assert wanted(brains).starts == 5
+    starts = wanted(brains).starts
+    brains.failed(wanted(brains), BROKE)
+    await asyncio.sleep(15 * PROBE_S)
+    assert wanted(brains).starts == starts
+    await asyncio.sleep(3 * PROBE_S)
+    assert wanted(brains).starts == starts + 1
+    brains.worked(wanted(brains))
+    brains.failed(wanted(brains), BROKE)
+    await asyncio.sleep(PROBE_S + 1)
+    assert wanted(brains).starts == starts + 2

@@ -241,13 +241,13 @@ async def test_a_failure_shows_at_once(start):
 
 
 @virtual
-async def test_a_silent_brain(start):
-    """When the time for the first word is over, a safe line is spoken, another one each time."""
+async def test_a_brain_without_words(start):
+    """When it has nothing to say, twice, a safe line is spoken, another one each time; it stays in use."""
     worker = await start()
     for turn_id, hiccup in zip("abc", HICCUPS, strict=False):
-        worker.brain.replies.append([3600.0])
+        worker.brain.replies.extend([[" "], ["🦊"]])
         assert (await worker.answer(turn_id=turn_id))[0] == [hiccup]
-        await asyncio.sleep(60)
+    assert (worker.health().state, worker.health().engine) == ("ok", "fake")
 
 
 # --- between turns ---
@@ -423,7 +423,7 @@ async def test_ollama_is_not_there(start, ollama, engine, state, trouble):
         pytest.param(
             [Fault.SILENT_START],
             {"policy_first_token_s": 0.05},
-            [HICCUPS[0]],
+            SCRIPTED,
             "first_token_timeout",
             id="no first token",
         ),

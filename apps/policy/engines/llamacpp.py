@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -68,7 +69,7 @@ class LlamaCpp:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.model = settings.policy_gguf
+        self.model = Path(settings.policy_gguf).stem
         self._context_tokens = CONTEXT_TOKENS
         self._host: HostProcess | None = None
         self._crashed: tuple[Note, EngineError] | None = None  # the file that llama.cpp did not survive

@@ -173,7 +173,7 @@ def _get_one(settings: Settings, offer: Offer, card: str | None, out: TextIO, li
             say(f"Stopped. The same command goes on with {name} where it stopped.")
             raise
         source = install.install(settings, offer, card)
-        say(f"{name} is installed. To use it set PIPER_VOICE={name}.")
+        say(f"{name} is installed. To use it set PIPER_VOICE={name}; in a show: aivt voices use {name}")
         if not source.aligned:
             say("It does not tell how long its sounds are: the mouth's shapes will be estimated.")
     found = _licence_of(card)
