@@ -28,7 +28,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a reply may get. The system text asks for less; this is where it is ended."""
 
-    sentences: Annotated[int, msgspec.Meta(ge=1, le=20)] = 4
+    sentences: Annotated[int, msgspec.Meta(ge=1, le=20)] = 6
     tokens: Annotated[int, msgspec.Meta(ge=16, le=300)] = 160  # about 40 s of speech
 
 

@@ -21,7 +21,17 @@ FIXED = tokens(
     " So grab a blanket and tell me all about it."
 )
 
-LONG = [*tokens((" " + "".join(FIXED)) * 3), *tokens(" And that is really the whole story.")]  # 200 tokens
+# 200 tokens in as many sentences as a persona may say: a longer reply would be ended by us and not by the floor.
+LONG = tokens(
+    f"{FIRST_CLAUSE} it is so good to see you again."
+    + 4
+    * (
+        " I was only pretending to nap behind that old blue sofa, somebody promised me snacks if we win tonight,"
+        " and chat has been plotting something sneaky, so I do not forget."
+    )
+    + " So grab a blanket and tell me all about it, friend, because that, my chat, is more or less, as far as"
+    " I know, the whole story, again, of the fox, the sofa, and the snacks."
+)
 
 # What she might say in a chat: short and long openers, lists, dashes, and some without any comma.
 CORPUS = [
