@@ -21,13 +21,13 @@ FIXED = tokens(
     " So grab a blanket and tell me all about it."
 )
 
-# 200 tokens in as many sentences as a persona may say: a longer reply would be ended by us and not by the floor.
+# 200 tokens in as many sentences as a persona may say: a longer reply would be ended by us, not by the floor.
 LONG = tokens(
     f"{FIRST_CLAUSE} it is so good to see you again."
     + 4
     * (
-        " I was only pretending to nap behind that old blue sofa, somebody promised me snacks if we win tonight,"
-        " and chat has been plotting something sneaky, so I do not forget."
+        " I was only pretending to nap behind that old blue sofa, somebody promised me snacks if we win"
+        " tonight, and chat has been plotting something sneaky, so I do not forget."
     )
     + " So grab a blanket and tell me all about it, friend, because that, my chat, is more or less, as far as"
     " I know, the whole story, again, of the fox, the sofa, and the snacks."
