@@ -59,7 +59,8 @@ class Bus:
         """One worker, from its Hello to its end."""
         await socket.accept()
         try:
-            hello = await asyncio.wait_for(_hello(socket), HELLO_LIMIT_S)
+            async with asyncio.timeout(HELLO_LIMIT_S):
+                hello = await _hello(socket)
         except (TimeoutError, WebSocketDisconnect, BadMessageError) as error:
             what = str(error) or f"none came within {HELLO_LIMIT_S:.0f} s"
             await _close(socket, POLICY_VIOLATION, f"a valid Hello has to come first ({what})")

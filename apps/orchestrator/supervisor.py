@@ -207,7 +207,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     process.stdin.close()
     for limit_s, insist in ((CLOSING_S, process.terminate), (TERMINATING_S, process.kill)):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await process.wait()
             return
         with contextlib.suppress(ProcessLookupError):
             insist()
