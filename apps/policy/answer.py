@@ -15,14 +15,11 @@ from apps.policy.prompt import Prompt, speaker
 from apps.policy.repetition import Repetition
 from apps.policy.sentences import Cutter
 from apps.policy.stopword import StopWord
-from apps.policy.thinking import Thoughts
+from apps.policy.thinking import Thoughts, thinks_aloud
 from apps.shared.errors import EngineError
 from apps.shared.messages import FirstToken, Message, Piece, Thought
 from apps.shared.settings import Settings
 
-ALOUD_FIX = (
-    "Choose a model that answers without thinking first (an instruct model), or turn its thinking off."
-)
 RESERVE_S = 1.0  # of the time for the first word: enough for scripted lines, should nothing else come up
 WORDLESS = "nothing_sayable"
 
@@ -113,7 +110,7 @@ class Answer:
                         self._send(FirstToken(turn_id=self._turn_id, at_s=self._now_s()))
                     if thoughts.orphan and not astray:
                         if self._pieces:
-                            raise _thinks_aloud()
+                            raise thinks_aloud()
                         astray, cut = True, _Cut(prompt, self._settings)
                     for piece in cut.feed(text):
                         self._release(piece)
@@ -121,7 +118,7 @@ class Answer:
                     if cut.done:
                         break
         except TooSlowError as error:
-            raise (_thinks_aloud() if thoughts.inside else error) from error
+            raise (thinks_aloud() if thoughts.inside else error) from error
         for piece in cut.close():
             self._release(piece)
         if not self._pieces:
@@ -192,7 +189,7 @@ async def _visible(tokens: AsyncGenerator[str, None], thoughts: Thoughts) -> Asy
     if text := thoughts.rest():
         yield text
     elif thoughts.dropped and not said:
-        raise _thinks_aloud()
+        raise thinks_aloud()
 
 
 def _time_is_over(trouble: EngineError | None) -> bool:
@@ -203,9 +200,3 @@ def _time_is_over(trouble: EngineError | None) -> bool:
 def _wordless() -> EngineError:
     fix = "If this happens often, choose another model."
     return EngineError(WORDLESS, "the reply had no words in it", fix=fix, retryable=True)
-
-
-def _thinks_aloud() -> EngineError:
-    return EngineError(
-        "thinks_aloud", "the model thinks aloud, and did not come to an answer in time", fix=ALOUD_FIX
-    )

@@ -13,6 +13,12 @@ closed lasts to the end.
 import re
 from enum import Enum, auto
 
+from apps.shared.errors import EngineError
+
+THINKING_FIX = (
+    "Choose a model that answers without thinking first (an instruct model), or turn its thinking off."
+)
+
 NAMES = ("think", "thinking", "thought", "reasoning", "seed:think")
 ATTRIBUTES = 64  # characters that may stand behind a tag's name
 BLANK = 16  # white space at a reply's start that waits for whether a thought follows
@@ -202,3 +208,10 @@ class _Spoken:
         if text.isspace() and len(text) <= BLANK:
             text, self._blank = "", text
         return text
+
+
+def thinks_aloud() -> EngineError:
+    """Say that there were thoughts, which are never spoken, where an answer should have been."""
+    return EngineError(
+        "thinks_aloud", "the model thinks aloud, and did not come to an answer", fix=THINKING_FIX
+    )

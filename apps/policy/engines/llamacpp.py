@@ -17,6 +17,7 @@ from apps.policy.llamacpp.process import DiedError, HostError, HostProcess, Refu
 from apps.policy.models import gguf_file
 from apps.policy.models.gguf_file import GgufInfo
 from apps.policy.prompt import CONTEXT_TOKENS, Prompt, messages
+from apps.policy.thinking import thinks_aloud
 from apps.shared.errors import EngineError, MissingError
 from apps.shared.settings import Settings
 
@@ -108,8 +109,7 @@ class LlamaCpp:
                 if event.timings:
                     log.debug("llama.cpp replied", model=self.model, **msgspec.structs.asdict(event.timings))
         if thought and not said:
-            fix = "Choose a model that answers without thinking first (an instruct model)."
-            raise EngineError("thinks_aloud", "the model spent its whole reply on thinking", fix=fix)
+            raise thinks_aloud()
 
     async def warm(self, prompt: Prompt) -> None:
         async with aclosing(self._events(prompt, 1)) as events:

@@ -10,7 +10,8 @@ import structlog
 
 from apps.policy.models import choices
 from apps.policy.prompt import CONTEXT_TOKENS, Prompt, messages
-from apps.policy.serving.server import Answer, Server, Service, answer, thinks_aloud
+from apps.policy.serving.server import Answer, Server, Service, answer
+from apps.policy.thinking import thinks_aloud
 from apps.shared.errors import EngineError, MissingError
 from apps.shared.settings import Settings
 

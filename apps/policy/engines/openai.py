@@ -16,13 +16,12 @@ from apps.policy.serving.completion import Completion, Delta
 from apps.policy.serving.dialect import Dialect
 from apps.policy.serving.server import (
     LOOK_LIMIT_S,
-    THINKING_FIX,
     Answer,
     Server,
     Service,
     answer,
-    thinks_aloud,
 )
+from apps.policy.thinking import THINKING_FIX, thinks_aloud
 from apps.shared.errors import EngineError, MissingError, SettingsError
 from apps.shared.logs import never_log
 from apps.shared.settings import Settings

@@ -14,10 +14,6 @@ CONNECT_LIMIT_S = 3.0  # Windows takes 2 s to find out that nobody listens on a 
 LOOK_LIMIT_S = 5.0  # for a list of models
 BODY_LIMIT_BYTES = 2_000_000  # of an answer that is no stream; the longest known list of models has a quarter
 
-THINKING_FIX = (
-    "Choose a model that answers without thinking first (an instruct model), or turn its thinking off."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -114,11 +110,6 @@ class Server:
             fix = f"Correct {service.setting}: servers of your own network are mostly http://, not https://."
             return kind(service.unreachable_code, f"no secure connection to {self.shown}", fix=fix)
         return kind(service.unreachable_code, f"no answer from {self.shown}", fix=service.unreachable_fix)
-
-
-def thinks_aloud() -> EngineError:
-    """Say that a whole reply was thoughts, which are never spoken."""
-    return EngineError("thinks_aloud", "the model spent its whole reply on thinking", fix=THINKING_FIX)
 
 
 async def answer(response: aiohttp.ClientResponse) -> Answer:
