@@ -49,7 +49,8 @@ def test_a_voice_is_switched_in_the_middle_of_a_reply(tmp_path):
             "TTS_OUTPUT": f"dir:{heard}",
         }
         with quiet_show(tmp_path, **settings) as show:
-            assert show.status()["voice"] == {"name": "one", "names": ["one", "espeak"]}
+            told = {"name": "one", "names": ["one", "espeak"], "reason": "", "fix": ""}
+            assert show.status()["voice"] == told
             turn = show.saying("tell me a story")
             show.real.wait_for(lambda: list(heard.glob("*.wav")), "nothing was heard")
             switched = show.real.aivt("voices", "use", "espeak")
