@@ -38,7 +38,7 @@ $ErrorActionPreference = 'Stop'
 $LeftOut = @($Without | ForEach-Object { $_.Split(',') } | ForEach-Object { $_.Trim() } | Where-Object { $_ })
 
 if ($Tabs) {
-    $Names = @('orchestrator', 'policy', 'tts' | Where-Object { $LeftOut -notcontains $_ })
+    $Names = @('orchestrator', 'asr', 'policy', 'tts' | Where-Object { $LeftOut -notcontains $_ })
     $Shells = foreach ($Name in $Names) {
         '-NoExit -ExecutionPolicy Bypass -File "{0}"' -f (Join-Path $PSScriptRoot ('run_{0}.ps1' -f $Name))
     }

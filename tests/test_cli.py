@@ -1,9 +1,11 @@
 """The command line: what may be typed, where it leads, and how it ends."""
 
+import argparse
 import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -29,6 +31,12 @@ from apps.shared.settings import PROJECT_DIR
         ("voices", "apps.tts_worker.catalogue.command", "voices"),
         ("voices bench --json", "apps.tts_worker.measure", "bench"),
         ("voices use amber", "apps.orchestrator.console", "use_voice"),
+        ("transcribe a.wav --json --realtime", "apps.asr_worker.transcribe", "transcribe"),
+        ("devices --test", "apps.asr_worker.devices", "devices"),
+        ("setup cuda", "scripts.setup_cuda", "main"),
+        ("setup ears --model tiny.en", "apps.asr_worker.models.command", "setup_ears"),
+        ("replay --chat c.jsonl --wav a.wav --speed 2", "apps.orchestrator.replay", "replay"),
+        ("model pull llama3.1:8b", "apps.policy.models.command", "model_pull"),
     ],
 )
 def test_each_command_leads_to_its_app(monkeypatch, line, module, function):
@@ -44,19 +52,27 @@ def test_each_command_leads_to_its_app(monkeypatch, line, module, function):
     assert imported == [module]
 
 
+def targets(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every `module:function` that a command of this parser leads to."""
+    if target := parser.get_default("to"):
+        yield from map(target.format, cli.BENCHES) if "{}" in target else (target,)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from targets(below)
+
+
 @pytest.mark.parametrize(
-    ("module", "function"),
+    "target",
     [
-        *((module, "run") for module in cli.PROCESSES.values()),
-        ("apps.orchestrator.supervisor", "up"),
-        ("apps.orchestrator.console", "use_voice"),
-        ("apps.tts_worker.speak", "speak"),
-        ("apps.tts_worker.measure", "bench"),
-        *((f"scripts.bench.{what}", "main") for what in ("latency", "real", "voices", "brains")),
+        *(f"{module}:run" for module in cli.PROCESSES.values()),
+        *targets(cli.parser()),
+        "scripts.bench.real:main",
     ],
 )
-def test_what_the_command_line_names_is_there(module, function):
+def test_what_the_command_line_names_is_there(target):
     """Import strings are not checked by any type checker."""
+    module, _, function = target.partition(":")
     assert callable(getattr(import_module(module), function))
 
 

@@ -26,7 +26,7 @@ from apps.orchestrator.folder import SHOW, only_one
 from apps.orchestrator.http_api import HttpApi, internal_error, refused
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
-from apps.orchestrator.turn import Limits
+from apps.orchestrator.show import Limits, Listening
 from apps.shared.access import make_token, publish_port
 from apps.shared.clock import now_s
 from apps.shared.errors import PortInUseError
@@ -56,6 +56,7 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
             Limits(thinking_s=2 * settings.policy_first_token_s + settings.policy_stall_s + 5),
             Lights(options.show_without),
             now_s,
+            listening=listening(settings),
             url=f"http://127.0.0.1:{port}/",
             rehearsal=options.show_rehearsal,
         )
@@ -66,6 +67,19 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
                 await _serve(build(conductor, token), listener, conductor.close)
         finally:
             journal.close(datetime.now().astimezone().isoformat())
+
+
+def listening(settings: Settings) -> Listening:
+    """How she treats the streamer's voice, as the settings want it."""
+    return Listening(
+        barge_in=settings.asr_barge_in,
+        answer=settings.asr_answer,
+        head_start=settings.asr_head_start,
+        streamer=settings.streamer_name,
+        mode=settings.asr_mode,
+        echo=settings.echo_mode == "speakers",
+        hotwords=settings.asr_hotwords,
+    )
 
 
 def build(conductor: Conductor, token: str) -> FastAPI:

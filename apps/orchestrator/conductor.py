@@ -5,57 +5,50 @@ the voice in the same step in which it came in.
 """
 
 import asyncio
-import itertools
-import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
 from apps.orchestrator import events
-from apps.orchestrator import turn as t
-from apps.orchestrator.inbox import USER_LIMIT, Inbox, Item, cleaned
+from apps.orchestrator import show as state
+from apps.orchestrator.ears import EarsControl, vocabulary
+from apps.orchestrator.inbox import Inbox, Item
 from apps.orchestrator.journal import Journal
+from apps.orchestrator.latency import Latency
 from apps.orchestrator.lights import Lights
+from apps.orchestrator.lines import Lines, Result
 from apps.orchestrator.manner import Manner
 from apps.orchestrator.record import Record
 from apps.orchestrator.stream import Stream
+from apps.orchestrator.turn import SHOW_ENDED, step
 from apps.shared.errors import SettingsError
 from apps.shared.messages import (
     Decision,
     Health,
     Lane,
+    Level,
     Message,
+    NoWords,
     Outcome,
+    Partial,
     Persona,
     Piece,
+    PlayFile,
     Process,
     Ready,
-    TurnState,
+    Stopped,
+    Transcript,
+    UtteranceStarted,
     Voices,
 )
 
 WATCH_S = 0.5  # how often lights and the queue are looked over
 WORKER_AWAY_LIMIT_S = 30.0  # how long a line waits for a worker that is being restarted
 JOURNAL_FIX = "Look at the disk of AIVT_DATA_DIR; the show goes on, what it misses is not written down."
-LATENCY_TURNS = 200  # the window of the percentiles in /status
 
 log = structlog.get_logger()
 Send = Callable[[Message], None]
 ControlEvent = events.Stop | events.Panic | events.Resume | events.Pause | events.Mute
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a line."""
-
-    turn_id: str
-    outcome: Outcome
-    reply: str
-    reason: str
-    timings_ms: dict[str, float]
-    audio_ms: float
 
 
 class Conductor:
@@ -65,10 +58,11 @@ class Conductor:
         self,
         show_id: str,
         journal: Journal,
-        limits: t.Limits,
+        limits: state.Limits,
         lights: Lights,
         now_s: Callable[[], float],
         *,
+        listening: state.Listening = state.Listening(),  # noqa: B008 - frozen
         url: str = "",
         rehearsal: bool = False,
     ) -> None:
@@ -79,55 +73,73 @@ class Conductor:
         self.lights = lights
         self._journal = journal
         self._record = Record(journal)
+        self._lines = Lines(show_id, self._record, self.stream)
         self._now_s = now_s
-        self._show = t.Show(limits)
-        self._inbox = Inbox()
+        self._show = state.Show(limits, listening)
         self._peers: dict[str, Send] = {}
-        self._waiters: dict[str, asyncio.Future[Result]] = {}
         self._decided: dict[str, str] = {}  # decision id -> fingerprint, of the turn under way
         self.manner = Manner(self._send)
+        self.ears = EarsControl(self._send, listening.mode, echo=listening.echo)
+        self.ears.expect(vocabulary(listening.hotwords, listening.streamer))
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0  # when it fires
-        self._numbers = itertools.count(1)
         self._missing_since_s: float | None = None  # when she became unable to answer
-        self._first_audio_ms: deque[float] = deque(maxlen=LATENCY_TURNS)
+        self._latency = Latency()
 
     # --- lines in ---
 
     async def say(self, text: str, user: str, lane: Lane) -> Result:
         """Put a line into the show and wait for its end. Raises SettingsError for an empty line."""
-        received_s = self._now_s()
-        if not (line := cleaned(text)):
-            raise SettingsError("empty_text", "there is nothing to say in this text", fix="Give some words.")
-        turn_id = f"{self.show_id}-{next(self._numbers):05d}"
-        item = Item(turn_id, cleaned(user, USER_LIMIT) or "viewer", line, lane, received_s)
-        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiters[turn_id] = waiter
+        item = self._lines.new(text, user, lane, self._now_s())
+        waiter = self._lines.promise(item)
         try:
             self._queue(item)
             return await waiter
         finally:
-            del self._waiters[turn_id]
+            self._lines.forget(waiter)
+
+    def put(self, text: str, user: str, lane: Lane) -> str:
+        """Put a line into the show and return its turn's id. Raises SettingsError for an empty line."""
+        item = self._lines.new(text, user, lane, self._now_s())
+        self._queue(item)
+        return item.id
 
     def _queue(self, item: Item) -> None:
-        if not self._inbox.add(item):
-            self._drop(item, f"queue_full: {Inbox.LIMIT} lines are waiting already")
-            return
-        self._tell(item, "queued")
+        self._lines.queue(item)
         self._take_next()
 
     def _take_next(self) -> None:
-        if not self._show.free or self.lights.missing() or (item := self._inbox.take()) is None:
-            return
-        self._decided.clear()
-        self.apply(events.Take(item.id, item.user, item.text, item.lane, item.received_s))
+        if self._show.free and not self.lights.missing() and (item := self._lines.take()) is not None:
+            self._take(item)
 
-    def _drop(self, item: Item, reason: str) -> None:
-        log.info("line dropped", turn_id=item.id, reason=reason)
-        turn = t.Turn(item.id, item.user, item.text, item.lane, item.received_s, reason=reason)
-        self._record.begun(turn)
-        self._record.ended(turn, "dropped")
-        self._answer(turn, "dropped")
+    def _take(self, item: Item, *, guess: bool = False) -> None:
+        self._decided.clear()
+        self.apply(
+            events.Take(
+                item.id,
+                item.user,
+                item.text,
+                item.lane,
+                item.received_s,
+                utterance_id=item.utterance_id,
+                guess=guess,
+                marks=item.marks,
+            )
+        )
+
+    def _spoken(self, words: state.HeadStart | state.Answer) -> None:
+        """Take up what the streamer has said: as the next line, or at once as a guess."""
+        name, marks = self._show.listening.streamer, {}
+        if isinstance(words, state.Answer):
+            marks = words.marks
+        try:
+            item = self._lines.new(words.text, name, "streamer", words.end_s, words.utterance_id, marks)
+        except SettingsError:  # signs without a single printable one
+            return
+        if isinstance(words, state.Answer):
+            self._lines.queue(item)
+        elif not self.lights.missing() and not self._lines.streamer_waits:  # else those are answered first
+            self._take(item, guess=True)
 
     # --- workers ---
 
@@ -143,6 +155,8 @@ class Conductor:
         if module == "tts":
             send(self._show.output)
             self.manner.voice_joined()
+        elif module == "asr":
+            self.ears.joined()
         self._changed()
 
     def left(self, module: str, reason: str) -> None:
@@ -165,12 +179,19 @@ class Conductor:
             case Process():
                 self._take_process(message)
             case Persona() | Voices():
-                self.manner.take(message)
-                self._changed()
+                self._take_manner(message)
             case Decision():
                 self._take_decision(message)
             case Piece() if not self._may_pass(message):
                 log.error("text without the gate's decision refused", turn_id=message.turn_id)
+            case UtteranceStarted() | Partial() | Transcript() | NoWords():
+                self.stream.send(self.ears.take(message))
+                self.apply(message)
+            case Stopped() if module == "policy":
+                pass  # a turn is over when the voice is silent, who alone knows how much of it was heard
+            case Level():
+                self.ears.level(message)
+                self.stream.send(message)
             case _:
                 self.apply(message)  # type: ignore[arg-type]  # the bus lets through what the module may send
 
@@ -181,6 +202,14 @@ class Conductor:
             self._changed()
             self._tell_ready()
             self._take_next()
+
+    def _take_manner(self, message: Persona | Voices) -> None:
+        self.manner.take(message)
+        if isinstance(message, Persona) and message.name:
+            listening = self._show.listening
+            self.apply(events.Called((message.name,)))
+            self.ears.expect(vocabulary(listening.hotwords, message.name, listening.streamer))
+        self._changed()
 
     def _take_process(self, report: Process) -> None:
         self.lights.process(report)
@@ -204,36 +233,53 @@ class Conductor:
 
     # --- control ---
 
+    def talk(self, pressed: bool) -> None:
+        """The talk key. Raises AivtError when it means nothing now."""
+        self.ears.talk(pressed, self._now_s())
+
     def control(self, event: ControlEvent) -> None:
         """Do what a button of the panel says."""
         log.info("control", action=type(event).__name__.lower())
         self.apply(event)
         self._changed()
 
+    def hear(self, file: PlayFile) -> None:
+        """Let her hear a recording. Raises SettingsError in a live show, AwayError without ears."""
+        if not self._rehearsal:
+            reason = "recordings are heard in rehearsals only"
+            raise SettingsError("not_a_rehearsal", reason, fix="Start the show with: up --rehearsal")
+        self.ears.play(file)
+
     # --- the machine ---
 
     def apply(self, event: events.Event) -> None:
         """Apply an event and do everything that follows from it."""
-        self._show, actions = t.step(self._show, event, self._now_s())
+        self._show, actions = step(self._show, event, self._now_s())
         for action in actions:
             self._do(action)
         self._set_timer()
         self._take_next()
 
-    def _do(self, action: t.Action) -> None:
+    def _do(self, action: state.Action) -> None:
         match action:
-            case t.ToPolicy(message):
+            case state.ToPolicy(message):
                 self._send("policy", message)
-            case t.ToVoice(message):
+            case state.ToVoice(message):
                 self._send("tts", message)
-            case t.ToStream(message):
+            case state.ToEars(message):
+                self.ears.her_voice(message)
+            case state.ToStream(message):
                 self.stream.send(message)
-            case t.Begun(turn):
-                self._tell(turn, "speaking" if turn.phase == "speaking" else "thinking")
+            case state.Begun(turn):
+                self._lines.tell(turn, "speaking" if turn.phase == "speaking" else "thinking")
                 if turn.phase == "thinking":
                     self._record.begun(turn)
-            case t.Ended(turn, outcome):
+            case state.Ended(turn, outcome):
                 self._end(turn, outcome)
+            case state.HeadStart() | state.Answer():
+                self._spoken(action)
+            case state.PutBack(turn):
+                self._lines.put_back(turn)
 
     def _send(self, module: str, message: Message) -> bool:
         if send := self._peers.get(module):
@@ -257,29 +303,17 @@ class Conductor:
         self._timer = None
         self.apply(events.Late())
 
-    def _end(self, turn: t.Turn, outcome: Outcome) -> None:
+    def _end(self, turn: state.Turn, outcome: Outcome) -> None:
+        if turn.guess or turn.released_s:
+            self._record.head_start(turn)
+        if turn.guess:  # nobody has heard or seen anything of it
+            return
         log.info("turn ended", turn_id=turn.id, outcome=outcome, reason=turn.reason, **turn.marks)
-        if (first_audio_ms := turn.marks.get("first_audio")) is not None:
-            self._first_audio_ms.append(first_audio_ms)
+        self._latency.add(turn.lane, turn.marks.get("first_audio"))
         self._record.ended(turn, outcome)
-        self._answer(turn, outcome)
-
-    def _answer(self, turn: t.Turn, outcome: Outcome) -> None:
-        """Tell whoever waits what became of a line."""
-        self._tell(turn, outcome, turn.reason)
-        waiter = self._waiters.get(turn.id)
-        if waiter is not None and not waiter.done():
-            reason = f"{turn.reason} Fix: {turn.fix}" if turn.fix else turn.reason
-            waiter.set_result(
-                Result(turn.id, outcome, turn.reply, reason, turn.marks, round(turn.audio_ms, 1))
-            )
+        self._lines.answer(turn, outcome)
 
     # --- what is told ---
-
-    def _tell(self, line: Item | t.Turn, state: str, reason: str = "") -> None:
-        self.stream.send(
-            TurnState(turn_id=line.id, state=state, lane=line.lane, user=line.user, reason=reason)  # type: ignore[arg-type]
-        )
 
     def _changed(self) -> None:
         self.stream.changed(self.status)
@@ -295,21 +329,22 @@ class Conductor:
             "mood": None,
             "memory": None,
             "queue": {
-                "waiting": len(self._inbox),
+                "waiting": len(self._lines),
                 "limit": Inbox.LIMIT,
                 "paused": show.paused,
                 "panicked": show.panicked,
                 "muted": show.muted,
-                "turn_id": show.turn.id if show.turn else None,
+                "turn_id": show.turn.id if show.turn and not show.turn.guess else None,
             },
-            "latency": {"first_audio_ms": _percentiles(self._first_audio_ms)},
+            "ears": self.ears.status(speaking=show.utterance is not None),
+            "latency": self._latency.status(),
         }
 
     def close(self) -> None:
         """The show ends: tell whoever still waits."""
         self.apply(events.Close())
-        while (item := self._inbox.take()) is not None:
-            self._drop(item, t.SHOW_ENDED)
+        while (item := self._lines.take()) is not None:
+            self._lines.drop(item, SHOW_ENDED)
 
     async def watch(self, pid: int) -> None:
         """Look over lights and queue, for ever."""
@@ -321,14 +356,14 @@ class Conductor:
                 self.apply(events.Gone(module, f"{module}_hung: no heartbeat from the {module} worker"))
                 changed = True
             self._expire()
+            changed = self.ears.let_go(self._now_s()) or changed
             if changed:
                 self._changed()
             await asyncio.sleep(WATCH_S)
 
     def _expire(self) -> None:
         now_s = self._now_s()
-        for item in self._inbox.expire(now_s):
-            self._drop(item, f"expired: it waited longer than {Inbox.EXPIRY_S:.0f} s")
+        self._lines.expire(now_s)
         if not (missing := self.lights.missing()):
             self._missing_since_s = None
             return
@@ -336,14 +371,4 @@ class Conductor:
             self._missing_since_s = now_s
         limit_s = 0.0 if self.lights.hopeless() else WORKER_AWAY_LIMIT_S
         if now_s - self._missing_since_s >= limit_s:
-            for item in self._inbox.expire(now_s, limit_s):
-                self._drop(item, missing)
-
-
-def _percentiles(values_ms: deque[float]) -> dict[str, float | int | None]:
-    """p50 and p95 by the nearest-rank method."""
-    ranked = sorted(values_ms)
-    if not ranked:
-        return {"p50": None, "p95": None, "turns": 0}
-    rank = {name: ranked[math.ceil(len(ranked) * share) - 1] for name, share in (("p50", 0.5), ("p95", 0.95))}
-    return {**rank, "turns": len(ranked)}
+            self._lines.drop_older(now_s, limit_s, missing)

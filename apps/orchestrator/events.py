@@ -1,30 +1,40 @@
 """What can happen to a show: the workers' messages, and what is listed here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from apps.shared.messages import (
     FirstToken,
     Lane,
     Mouth,
+    NoWords,
+    Partial,
     Piece,
+    PieceHushed,
     PiecePlayed,
     PieceReady,
+    PieceResumed,
     PieceStarted,
     SpeechEnd,
     Stopped,
     Thought,
+    Transcript,
+    UtteranceStarted,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The inbox has chosen a line, and the show is free."""
+    """The inbox has chosen a line, and the show is free; or the streamer's words may be complete: a guess."""
 
     id: str
     user: str
     text: str
     lane: Lane
-    received_s: float
+    received_s: float  # of the streamer's words: when they ended
+    utterance_id: str = ""
+    guess: bool = False
+    marks: Mapping[str, float] = field(default_factory=dict)  # ms since received_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,13 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What people call her."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """A worker has left the bus."""
 
@@ -75,6 +92,19 @@ class Late:
 
 
 WorkerMessage = (
-    FirstToken | Piece | Thought | PieceReady | Mouth | PieceStarted | PiecePlayed | SpeechEnd | Stopped
+    FirstToken
+    | Piece
+    | Thought
+    | PieceReady
+    | Mouth
+    | PieceStarted
+    | PieceHushed
+    | PieceResumed
+    | PiecePlayed
+    | SpeechEnd
+    | Stopped
 )
-Event = WorkerMessage | Take | Stop | Panic | Resume | Pause | Mute | Gone | Close | Late
+EarsMessage = UtteranceStarted | Partial | Transcript | NoWords
+Event = (
+    WorkerMessage | EarsMessage | Take | Stop | Panic | Resume | Pause | Mute | Called | Gone | Close | Late
+)

@@ -17,7 +17,7 @@ from apps.orchestrator.bus import write_all
 from apps.orchestrator.conductor import Conductor, ControlEvent
 from apps.orchestrator.manner import AwayError, UnknownNameError
 from apps.shared.errors import AivtError
-from apps.shared.messages import Error, Snapshot
+from apps.shared.messages import Error, PlayFile, Snapshot
 
 
 class Say(BaseModel):
@@ -26,12 +26,26 @@ class Say(BaseModel):
     text: str
     user: str = "streamer"
     lane: Annotated[Literal["chat", "mention", "redeem", "operator"], Field(alias="as")] = "operator"
+    wait: bool = True  # for its end; else the answer comes at once, and is only that it was queued
 
 
 class Named(BaseModel):
     """The choice of a style, a voice or a scene."""
 
     name: str
+
+
+class Hear(BaseModel):
+    """A recording to hear instead of the microphone."""
+
+    path: str
+    speed: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class Mode(BaseModel):
+    """How she listens."""
+
+    name: Literal["on", "open", "push", "off"]
 
 
 class HttpApi:
@@ -52,6 +66,10 @@ class HttpApi:
             "style": self._style,
             "voice": self._voice,
             "scene": self._scene,
+            "ears": self._ears,
+            "talk": self._talk,
+            "talk_end": self._talk_end,
+            "hear": self._hear,
         }
         self.routes = APIRouter()
         self.routes.add_route("/health", self.health, methods=["GET"])
@@ -92,6 +110,9 @@ class HttpApi:
 
     async def _say(self, body: bytes) -> Response:
         line = Say.model_validate_json(body)
+        if not line.wait:
+            turn_id = self._conductor.put(line.text, line.user, line.lane)
+            return _json({"turn_id": turn_id}, HTTPStatus.ACCEPTED)
         return _json(await self._conductor.say(line.text, line.user, line.lane))
 
     async def _style(self, body: bytes) -> Response:
@@ -105,6 +126,25 @@ class HttpApi:
     async def _scene(self, body: bytes) -> Response:
         Named.model_validate_json(body)
         raise AwayError("obs_away", "OBS is not connected", fix="Scenes need the obs process.")
+
+    async def _ears(self, body: bytes) -> Response:
+        self._conductor.ears.set_mode(Mode.model_validate_json(body).name)
+        return _json(self._conductor.status())
+
+    async def _talk(self, _body: bytes) -> Response:
+        return self._key(pressed=True)
+
+    async def _talk_end(self, _body: bytes) -> Response:
+        return self._key(pressed=False)
+
+    def _key(self, *, pressed: bool) -> Response:
+        self._conductor.talk(pressed)
+        return _json(self._conductor.status())
+
+    async def _hear(self, body: bytes) -> Response:
+        wish = Hear.model_validate_json(body)
+        self._conductor.hear(PlayFile(path=wish.path, speed=wish.speed))
+        return _json(self._conductor.status())
 
     async def stream(self, socket: WebSocket) -> None:
         """Live events, beginning with the whole state."""

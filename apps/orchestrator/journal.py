@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 2000  # rows, an hour of a busy show; a disk that is so far behind loses the newest
 CLOSING_LIMIT_S = 3.0
-STAGES = ("first_token", "first_sentence", "tts_first_chunk", "first_audio", "last_audio")
+FIRST_STAGES = ("first_token", "first_sentence", "tts_first_chunk", "first_audio", "last_audio")
+HEARD_STAGES = (
+    "endpoint",
+    "transcript",
+)  # of the streamer's words, counted from their end as the others then are
+STAGES = (*HEARD_STAGES, *FIRST_STAGES)
 
 log = structlog.get_logger()
 Row = dict[str, object]
@@ -41,7 +46,7 @@ def _first_tables(db: "sqlite_utils.Database") -> None:
             "reply": str,
             "heard": str,
             "audio_ms": float,
-            **{f"{stage}_ms": float for stage in STAGES},
+            **{f"{stage}_ms": float for stage in FIRST_STAGES},
         },
         pk="id",
     )
@@ -53,8 +58,17 @@ def _first_tables(db: "sqlite_utils.Database") -> None:
     db.table("incidents").create({"id": int, "show_id": str, "at": str, "module": str, "what": str}, pk="id")
 
 
+def _ears(db: "sqlite_utils.Database") -> None:
+    for stage in HEARD_STAGES:
+        db.table("turns").add_column(f"{stage}_ms", float)
+    db.table("head_starts").create(
+        {"turn_id": str, "show_id": str, "at": str, "kept": int, "saved_ms": float, "reason": str},
+        pk="turn_id",
+    )
+
+
 # Step n takes a file of schema version n to n + 1. Steps are never edited once released, only added.
-MIGRATIONS: tuple[Write, ...] = (_first_tables,)
+MIGRATIONS: tuple[Write, ...] = (_first_tables, _ears)
 
 
 def migrate(path: Path) -> None:
@@ -123,6 +137,11 @@ class Journal:
     def decision(self, row: Row) -> None:
         """Write one decision of the gate."""
         self._put(lambda db: db.table("decisions", pk="id").insert(row, ignore=True))
+
+    def head_start(self, row: Row) -> None:
+        """Write what became of a guess at the streamer's words; never the words."""
+        full = {"show_id": self._show_id, **row}
+        self._put(lambda db: db.table("head_starts", pk="turn_id").upsert(full))
 
     def incident(self, row: Row) -> None:
         """Write what went wrong with a module."""

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from apps.shared.messages import MODULES, Health, ModuleState, Process
 
-BUILT = ("orchestrator", "policy", "tts")
+BUILT = ("orchestrator", "asr", "policy", "tts")
 NEEDED = ("policy", "tts")  # without these she cannot answer
 SILENT_S = 3.0  # three missed heartbeats: it hangs
 

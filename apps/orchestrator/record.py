@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import structlog
 
 from apps.orchestrator.journal import STAGES, Journal
-from apps.orchestrator.turn import Turn
+from apps.orchestrator.show import Turn
 from apps.shared.messages import Decision, Outcome
 
 log = structlog.get_logger()
@@ -41,6 +41,21 @@ class Record:
                 "heard": turn.heard,
                 "audio_ms": turn.audio_ms,
                 **{f"{stage}_ms": turn.marks.get(stage) for stage in STAGES},
+            }
+        )
+
+    def head_start(self, turn: Turn) -> None:
+        """A guess has come true and been spoken, or was thrown away."""
+        kept = not turn.guess
+        saved_ms = turn.head_start_ms if kept else None
+        log.info("head start", turn_id=turn.id, kept=kept, saved_ms=saved_ms)
+        self._journal.head_start(
+            {
+                "turn_id": turn.id,
+                "at": _wall_time(),
+                "kept": int(kept),
+                "saved_ms": saved_ms,
+                "reason": "" if kept else turn.reason,
             }
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from apps.orchestrator.folder import SHOW, SUPERVISOR, only_one
+from apps.orchestrator.lights import NEEDED
 from apps.shared.client import Client
 from apps.shared.clock import now_s
 from apps.shared.edge import ERROR, FIX
@@ -21,12 +22,16 @@ from apps.shared.messages import BusMessage, Message, ModuleState, Process, Read
 from apps.shared.process import settings_and_logs, until_stopped
 from apps.shared.settings import Settings
 
-STARTED = ("orchestrator", "policy", "tts")
-STOPPED = ("policy", "tts", "orchestrator")  # what thinks, what sounds, what binds them
+STARTED = ("orchestrator", "policy", "tts", "asr")
+STOPPED = (
+    ("asr", "policy"),
+    ("tts",),
+    ("orchestrator",),
+)  # what hears and thinks, what sounds, what binds them
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # before each restart; one more death within the window and it is over
 WINDOW_S = 60.0
 BY_HAND = {error.exit_code: error for error in (SettingsError, MissingError, PortInUseError)}
-CLOSING_S, TERMINATING_S = 2.0, 1.0  # for each process in turn: 9 s at the worst
+CLOSING_S, TERMINATING_S = 2.0, 1.0  # for each group in turn: 9 s at the worst
 TAIL_LINES = 20
 LINE_LIMIT_BYTES = 1_000_000
 # Keep Ctrl+C in the terminal from the children: it is we who stop them, in order.
@@ -141,9 +146,9 @@ class Supervisor:
             await asyncio.sleep(delay_s)
 
     def _give_up(self, child: Child, code: int, reason: str, fix: str) -> None:
-        """Red light; and the end of the show when it has not begun, or has lost its centre."""
+        """Red light; and the end of the show when it cannot begin without this one, or lost its centre."""
         self._set(child, "down", f"given up: {reason}", fix or "Look at its log, then start the show again.")
-        if not self._ready or child.name == "orchestrator":
+        if child.name == "orchestrator" or (child.name in NEEDED and not self._ready):
             raise BY_HAND.get(code, AivtError)("process_failed", f"{child.name}: {reason}", fix=child.fix)
 
     def _set(self, child: Child, state: ModuleState, reason: str, fix: str) -> None:
@@ -183,9 +188,10 @@ class Supervisor:
         return await process.wait()
 
     async def _stop_all(self) -> None:
-        for name in STOPPED:
-            if (child := self._children.get(name)) and child.process and child.process.returncode is None:
-                await _stop(child.process)
+        for names in STOPPED:
+            children = [self._children[name] for name in names if name in self._children]
+            running = [one.process for one in children if one.process and one.process.returncode is None]
+            await asyncio.gather(*map(_stop, running))
         log.info("show ended")
 
 

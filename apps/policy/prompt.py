@@ -20,6 +20,8 @@ LINE_LIMIT_BYTES = 1000  # a Twitch message has at most 500 characters
 HISTORY_LIMIT_BYTES = 2300  # some twenty exchanges
 TURN_TOKENS = 24  # what chat templates put around a line and its answer
 SILENCE = "..."  # some templates join neighbours of one role, so every turn must say something
+STREAMER = "streamer"  # the lane of what the microphone heard, and the mark that tells it from chat
+_NOT_IN_NAMES = str.maketrans(":()", "   ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Line:
 
     user: str  # display name
     text: str
-    lane: str  # "chat", "mention", "redeem" or "operator"
+    lane: str  # see apps.shared.messages.Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,16 @@ def _messages(prompt: Prompt) -> Iterator[dict[str, str]]:
 
 
 def spoken(line: Line) -> str:
-    """Write a line as the model reads it: `NAME: text`."""
+    """Write a line as the model reads it: `NAME: text`, or `NAME (streamer): text` when it was spoken."""
     return f"{speaker(line)}: {_cut(plain(line.text), LINE_LIMIT_BYTES) or SILENCE}"
 
 
 def speaker(line: Line) -> str:
-    """Return the name as the model reads it; a colon in it would let one user speak as another."""
-    return _cut(plain(line.user.replace(":", " ")), NAME_LIMIT_BYTES) or "someone"
+    """Return the name as the model reads it; a colon or a mark in it would let one speak as another."""
+    name = _cut(plain(line.user.translate(_NOT_IN_NAMES)), NAME_LIMIT_BYTES)
+    if line.lane != STREAMER:
+        return name or "someone"
+    return f"{name} ({STREAMER})" if name and name.casefold() != STREAMER else STREAMER
 
 
 def _cut(text: str, limit_bytes: int) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -116,6 +117,7 @@ class Policy:
             id=self._settings.aivt_persona,
             style=self._persona.id,
             styles=tuple(personas.names()),
+            name=self._persona.name,
             voice=voice.name,
             delivery=msgspec.convert(voice, Delivery, from_attributes=True),
             code=error.code if error else "",
@@ -184,6 +186,7 @@ class Policy:
     def _remember(self, heard: Heard) -> None:
         line = self._lines.pop(heard.turn_id, None)
         if line is not None and heard.text:
+            line = replace(line, text=heard.line or line.text)
             self._history = trimmed((*self._history, Exchange(line, heard.text)))
             self._cold.set()
 

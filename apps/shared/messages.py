@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 PROTOCOL = 1  # raised when a message changes so that an older peer would misread it
 
 ModuleState = Literal["ok", "starting", "degraded", "down", "off"]
-Lane = Literal["chat", "mention", "redeem", "operator"]
+Lane = Literal["chat", "mention", "redeem", "operator", "streamer"]  # streamer: what the microphone heard
 Outcome = Literal["spoken", "blocked", "dropped", "cancelled", "failed"]
 MODULES = ("orchestrator", "asr", "policy", "tts", "twitch", "obs", "vts")
 
@@ -158,9 +158,11 @@ class Heard(Message, frozen=True, kw_only=True):
 
     turn_id: str
     text: str
+    line: str = ""  # what she answered, as it was understood in the end; "": as it was in Think
 
 
-# --- speaking: Speak*, Finish -> (PieceReady, Mouth, PieceStarted, PiecePlayed)*, SpeechEnd ----------
+# --- speaking: Speak*, Finish -> (PieceReady, Mouth, PieceStarted, (PieceHushed, PieceResumed)*, PiecePlayed)*,
+#     SpeechEnd --------------------------------------------------------------------------------------------
 
 
 class Speak(Message, frozen=True, kw_only=True):
@@ -222,6 +224,24 @@ class PiecePlayed(Message, frozen=True, kw_only=True):
     audio_ms: float
 
 
+class PieceHushed(Message, frozen=True, kw_only=True):
+    """The piece that was being played stands still: `Output.hushed`."""
+
+    turn_id: str
+    index: int
+    at_s: float  # when the last sample before the stop leaves the output
+    played_s: float  # how much of the piece has been heard
+
+
+class PieceResumed(Message, frozen=True, kw_only=True):
+    """It goes on from where it stood still."""
+
+    turn_id: str
+    index: int
+    at_s: float
+    played_s: float
+
+
 class SpeechEnd(Message, frozen=True, kw_only=True):
     """Everything of the turn has been played, or can no longer be."""
 
@@ -267,6 +287,111 @@ class Voices(Message, frozen=True, kw_only=True):
     fix: str = ""
 
 
+# --- hearing: UtteranceStarted, Partial*, Transcript | NoWords ----------------------------------------
+
+
+class Word(Struct, frozen=True):
+    """One word of a transcript and when it was said."""
+
+    text: str
+    start_s: float  # by the shared clock, as `at_s`
+    end_s: float
+    probability: float  # 0..1
+
+
+class UtteranceStarted(Message, frozen=True, kw_only=True):
+    """The streamer speaks: enough voice for it to be neither a cough nor a key."""
+
+    urgent: ClassVar[bool] = True
+
+    utterance_id: str
+    start_s: float  # when the voice began
+    at_s: float  # when that was certain
+
+
+class Partial(Message, frozen=True, kw_only=True):
+    """What the utterance says so far."""
+
+    utterance_id: str
+    text: str  # the whole utterance up to now
+    stable: int  # how many of its characters have been the same twice, and will hardly change
+    complete: bool  # all of it is stable, the voice has paused, and it reads as if nothing more will come
+    start_s: float
+    end_s: float  # up to where the sound was looked at
+    at_s: float
+
+
+class Transcript(Message, frozen=True, kw_only=True):
+    """What the utterance said: final."""
+
+    utterance_id: str
+    text: str
+    words: tuple[Word, ...]
+    start_s: float
+    end_s: float  # when the voice ended
+    ended_s: float  # when that was certain: end_s and the endpoint's wait
+    at_s: float  # when the text was there
+    avg_logprob: float
+    no_speech_prob: float
+
+
+class NoWords(Message, frozen=True, kw_only=True):
+    """The utterance was nothing to answer: a cough, music, her own echo."""
+
+    utterance_id: str
+    code: Literal["no_words", "hallucination", "echo", "ears_off", "failed"]
+    start_s: float
+    end_s: float
+    at_s: float
+    reason: str = ""
+
+
+class Level(Message, frozen=True, kw_only=True):
+    """How loud the microphone is, some times a second, for the meter."""
+
+    patient: ClassVar[bool] = True
+
+    at_s: float
+    rms_db: float  # of full scale, in the time since the last one; -120: digital silence
+    peak_db: float
+    voiced: bool  # somebody speaks
+    clipped: bool  # samples at full scale
+    lost_s: float  # seconds of sound dropped since the start, as nobody fetched them in time
+
+
+class Ears(Message, frozen=True, kw_only=True):
+    """Whether and when to listen. Sent on joining and at every change."""
+
+    urgent: ClassVar[bool] = True
+
+    on: bool  # False: what is being said is forgotten, nothing is transcribed
+    push_to_talk: bool = False  # True: only while `talking`
+    talking: bool = False  # the key is held down
+
+
+class HerVoice(Message, frozen=True, kw_only=True):
+    """What comes out of her mouth, so that the ears know it from the streamer's voice."""
+
+    urgent: ClassVar[bool] = True
+
+    sounding: bool  # False: silence from `at_s` on
+    text: str = ""  # of the piece that begins, as it is said
+    at_s: float
+
+
+class Vocabulary(Message, frozen=True, kw_only=True):
+    """Names and jargon that are likely to be heard. Sent on joining and at every change."""
+
+    words: tuple[str, ...]
+
+
+class PlayFile(Message, frozen=True, kw_only=True):
+    """Hear this recording instead of the microphone, once; for rehearsals."""
+
+    path: str
+    speed: Annotated[float, Meta(gt=0, le=10)] = 1.0
+
+
 # --- control -----------------------------------------------------------------------------------------
 
 
@@ -297,6 +422,7 @@ class Output(Message, frozen=True, kw_only=True):
 
     muted: bool  # plays on, silently
     held: bool  # finishes the piece that is playing, then waits
+    hushed: bool = False  # stops within one audio frame, and goes on from there; nothing new begins
 
 
 class SetStyle(Message, frozen=True, kw_only=True):
@@ -311,6 +437,7 @@ class Persona(Message, frozen=True, kw_only=True):
     id: str
     style: str
     styles: tuple[str, ...]
+    name: str = ""  # what people call her
     voice: str = ""  # the voice that this style wants; "": any
     delivery: Delivery = Delivery()
     code: str = ""  # why the wish was not met: "unknown_persona", "broken_persona"
@@ -339,6 +466,14 @@ class Caption(Message, frozen=True, kw_only=True):
     approved: Approved
 
 
+class Hearing(Message, frozen=True, kw_only=True):
+    """What the streamer is saying, for the panel alone: it has passed no gate."""
+
+    utterance_id: str
+    text: str
+    state: Literal["speaking", "partial", "final", "nothing"]
+
+
 class Snapshot(Message, frozen=True, kw_only=True):
     """The whole state, as `GET /status` gives it: on connecting and at every change."""
 
@@ -364,7 +499,18 @@ BusMessage = (
     | Mouth
     | PieceStarted
     | PiecePlayed
+    | PieceHushed
+    | PieceResumed
     | SpeechEnd
+    | UtteranceStarted
+    | Partial
+    | Transcript
+    | NoWords
+    | Level
+    | Ears
+    | HerVoice
+    | Vocabulary
+    | PlayFile
     | Cancel
     | Stopped
     | Output
@@ -374,4 +520,16 @@ BusMessage = (
     | SetStyle
     | Persona
 )
-StreamMessage = Snapshot | TurnState | Caption | Mouth | PieceStarted | PiecePlayed | Error
+StreamMessage = (
+    Snapshot
+    | TurnState
+    | Caption
+    | Mouth
+    | PieceStarted
+    | PieceHushed
+    | PieceResumed
+    | PiecePlayed
+    | Hearing
+    | Level
+    | Error
+)

@@ -79,8 +79,28 @@ class Settings(BaseSettings):
     aivt_persona: str = "kitsu"
     aivt_log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    use_stub_asr: bool = False
     use_stub_policy: bool = False
     use_stub_tts: bool = False
+
+    streamer_name: str = "streamer"
+    asr_engine: str = "auto"
+    asr_model: str = ""  # a name ("small.en") or a local folder; "": chosen by the graphics card
+    asr_models_url: Annotated[str, AfterValidator(_base_url)] = "https://huggingface.co"
+    asr_device: Literal["auto", "cpu", "cuda"] = "auto"
+    asr_compute_type: str = "auto"  # what CTranslate2 takes: int8, int8_float16, float16, float32
+    asr_language: str = "en"  # "": found out, by models that know several
+    asr_input: str = ""  # part of a device's name, "none", or a WAV file; "": the system's default device
+    asr_vad: Literal["auto", "webrtc", "silero"] = "auto"
+    asr_mode: Literal["open", "push"] = "open"  # push: only while the talk key is held
+    asr_barge_in: Literal["always", "streamer_only_when_addressed", "never"] = "always"
+    asr_answer: Literal["always", "addressed"] = "always"  # which of the streamer's words she answers
+    asr_head_start: bool = True
+    asr_pause_s: float = Field(default=0.55, ge=0.2, le=3)  # after a sentence that may be over or not
+    asr_noise_gate_db: float = Field(default=0.0, ge=-90, le=0)  # 0: none
+    asr_auto_gain: bool = False
+    asr_hotwords: str = ""  # names and jargon, separated by commas
+    echo_mode: Literal["headphones", "speakers"] = "headphones"
 
     policy_engine: str = "auto"
     policy_model: str = ""  # "": chosen by the memory of the graphics card
@@ -113,6 +133,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """Where GGUF models lie."""
         return self.aivt_data_dir / "models"
+
+    @property
+    def hearing_dir(self) -> Path:
+        """Where speech recognition models lie, a folder each."""
+        return self.aivt_data_dir / "hearing"
 
     @property
     def logs_dir(self) -> Path:

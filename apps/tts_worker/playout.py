@@ -8,23 +8,26 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[np.int16]
+Moment = Literal["started", "hushed", "resumed", "ended"]
 FRAME_S = 0.02  # an output draws this much at a time: a cancelled turn is silent within it
+FADE_S = 0.005  # a sound that is cut in mid-wave clicks
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The first or the last sample of a piece leaves the output."""
+    """A moment of a piece: started (hushed resumed)* ended. One without sound has but an end."""
 
     turn_id: str
     index: int
-    at_s: float
-    ended: bool
-    audio_s: float  # how much of the piece has been played; 0 at its start
+    moment: Moment
+    at_s: float  # when the next sample leaves the output; hushed, ended: when the last one has
+    played_s: float  # how much of the piece has been played by then
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class _Piece:
     played: int = 0  # samples
     size: int = 0  # samples so far
     started: bool = False
+    sounding: bool = False  # started, and not standing still
     until_s: float = 0.0  # when the last sample drawn so far is out
 
 
@@ -51,14 +55,24 @@ class Cut:
 class Playout:
     """The queue of sound. Its rate is the voice's; `mark` is called on the thread that draws.
 
+    Hushed, the next frame has the next FADE_S of the piece under way, faded out, and then silence; the first
+    frame afterwards goes on with the very next sample, its first FADE_S faded in. So every sample is played
+    once, and all but these at their full loudness. A fade is shorter where less sound is there: a piece that
+    has no more than that ends in it, and nothing stands still.
+
+    `gain`, `held` and `hushed` are independent of each other: muted sound stands still like any other, and
+    a piece that is hushed and held goes on to its end once it is no longer hushed.
+
     Limit: what one turn may hold, some 20 pieces of at most 25 s: 20 MB. `Speaker` keeps to one turn.
     """
 
     def __init__(self, sample_rate_hz: int, mark: Callable[[Mark], None]) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.held = False  # finish the piece that is playing, then wait
+        self.hushed = False  # stand still, in mid-piece; begin nothing
         self.gain = 1.0
         self._mark = mark
+        self._fade_samples = max(1, round(sample_rate_hz * FADE_S))
         self._pieces: deque[_Piece] = deque()
         self._lock = threading.Lock()
         self._sound_until_s = 0.0
@@ -120,6 +134,8 @@ class Playout:
         return next((p for p in self._pieces if p.turn_id == turn_id and p.index == index), None)
 
     def _draw(self, count: int, at_s: float, marks: list[Mark]) -> Samples | None:
+        if self.hushed:
+            return self._stand_still(count, at_s, marks)
         frame: Samples | None = None
         filled = 0
         if self._pieces and (inside := self._inside(self._pieces[0], count, at_s)) is not None:
@@ -133,15 +149,12 @@ class Playout:
             if frame is None:
                 frame = np.zeros(count, np.int16)
             filled += self._fill(frame[filled:], piece, at_s + filled / self.sample_rate_hz, marks)
-            if not piece.sound and piece.whole:
-                self._pieces.popleft()
-                end_s = piece.until_s or at_s + filled / self.sample_rate_hz
-                marks.append(self._marked(piece, end_s, ended=True))
+            self._end_if_over(piece, at_s + filled / self.sample_rate_hz, marks)
         return frame
 
     def _inside(self, piece: _Piece, count: int, at_s: float) -> Samples | None:
         """A frame from the middle of a chunk, as nearly all are: no copy, no marks."""
-        if not piece.started or self.gain != 1.0 or not piece.sound or len(piece.sound[0]) <= count:
+        if not piece.sounding or self.gain != 1.0 or not piece.sound or len(piece.sound[0]) <= count:
             return None
         frame = piece.sound[0][:count]
         piece.sound[0] = piece.sound[0][count:]
@@ -149,13 +162,28 @@ class Playout:
         piece.until_s = at_s + count / self.sample_rate_hz
         return frame
 
+    def _stand_still(self, count: int, at_s: float, marks: list[Mark]) -> Samples | None:
+        """Fade out the piece under way; None when nothing sounds any more."""
+        if not self._pieces or not self._pieces[0].sounding:
+            return None
+        piece = self._pieces[0]
+        frame = np.zeros(count, np.int16)
+        filled = self._fill(frame[: self._fade_samples], piece, at_s, marks)
+        _fade(frame[:filled], rising=False)
+        if not self._end_if_over(piece, at_s + filled / self.sample_rate_hz, marks):
+            piece.sounding = False
+            marks.append(self._marked(piece, "hushed", piece.until_s))
+        return frame if filled else None
+
     def _fill(self, room: Samples, piece: _Piece, at_s: float, marks: list[Mark]) -> int:
         """Move sound of one piece into `room`; return how many samples it was."""
+        resumed = piece.started and not piece.sounding
+        if resumed or (piece.sound and not piece.started):
+            piece.started = piece.sounding = True
+            piece.until_s = at_s
+            marks.append(self._marked(piece, "resumed" if resumed else "started", at_s))
         filled = 0
         while piece.sound and filled < len(room):
-            if not piece.started:
-                piece.started = True
-                marks.append(self._marked(piece, at_s, ended=False))
             samples = piece.sound[0]
             part = samples[: len(room) - filled]
             room[filled : filled + len(part)] = part if self.gain == 1.0 else self._louder(part)
@@ -164,15 +192,31 @@ class Playout:
                 piece.sound.popleft()
             else:
                 piece.sound[0] = samples[len(part) :]
+        if resumed:
+            _fade(room[: min(filled, self._fade_samples)], rising=True)
         if filled:
             piece.played += filled
             piece.until_s = at_s + filled / self.sample_rate_hz
         return filled
 
+    def _end_if_over(self, piece: _Piece, at_s: float, marks: list[Mark]) -> bool:
+        """Take the first piece out if all of it has been played; `at_s`: its end when it had no sound."""
+        if piece.sound or not piece.whole:
+            return False
+        self._pieces.popleft()
+        marks.append(self._marked(piece, "ended", piece.until_s or at_s))
+        return True
+
     def _louder(self, samples: Samples) -> Samples:
         scaled: Samples = np.clip(samples * np.float32(self.gain), -32768, 32767).astype(np.int16)
         return scaled
 
-    def _marked(self, piece: _Piece, at_s: float, *, ended: bool) -> Mark:
-        played_s = piece.played / self.sample_rate_hz
-        return Mark(piece.turn_id, piece.index, at_s, ended, played_s if ended else 0.0)
+    def _marked(self, piece: _Piece, moment: Moment, at_s: float) -> Mark:
+        return Mark(piece.turn_id, piece.index, moment, at_s, piece.played / self.sample_rate_hz)
+
+
+def _fade(samples: Samples, *, rising: bool) -> None:
+    """Let them rise from silence, or sink into it, along a half of a cosine."""
+    places = np.arange(1, len(samples) + 1) / (len(samples) + 1)
+    rise = np.sin(np.pi / 2 * places) ** 2
+    samples[:] = np.rint(samples * (rise if rising else rise[::-1]))

@@ -17,8 +17,10 @@ from apps.shared.messages import (
     Delivery,
     Message,
     Mouth,
+    PieceHushed,
     PiecePlayed,
     PieceReady,
+    PieceResumed,
     PieceStarted,
     Speak,
     SpeechEnd,
@@ -208,18 +210,23 @@ class Speaker:
             self.output.wake()
 
     def marked(self, mark: Mark) -> None:
-        """The output has begun or ended a piece."""
-        turn = self._turn
+        """The output has begun or ended a piece, or stands still in it, or goes on with it."""
+        turn, index, at_s = self._turn, mark.index, mark.at_s
         if turn is None or turn.id != mark.turn_id:
             return
-        if not mark.ended:
-            self._send(PieceStarted(turn_id=turn.id, index=mark.index, at_s=mark.at_s))
-            return
-        audio_ms = round(mark.audio_s * 1000, 1)
-        self._send(PiecePlayed(turn_id=turn.id, index=mark.index, at_s=mark.at_s, audio_ms=audio_ms))
-        turn.played += 1
-        turn.last_s = mark.at_s
-        self._end_if_played(turn)
+        match mark.moment:
+            case "started":
+                self._send(PieceStarted(turn_id=turn.id, index=index, at_s=at_s))
+            case "hushed":
+                self._send(PieceHushed(turn_id=turn.id, index=index, at_s=at_s, played_s=mark.played_s))
+            case "resumed":
+                self._send(PieceResumed(turn_id=turn.id, index=index, at_s=at_s, played_s=mark.played_s))
+            case "ended":
+                audio_ms = round(mark.played_s * 1000, 1)
+                self._send(PiecePlayed(turn_id=turn.id, index=index, at_s=at_s, audio_ms=audio_ms))
+                turn.played += 1
+                turn.last_s = at_s
+                self._end_if_played(turn)
 
     def _end_if_played(self, turn: _Turn) -> None:
         if not turn.finished or turn.played < turn.asked:

@@ -168,6 +168,7 @@ class Tts:
         if self._playout:
             self._playout.gain = 0.0 if wish.muted else self._settings.tts_volume
             self._playout.held = wish.held
+            self._playout.hushed = wish.hushed
         if self._speaker and self._speaker.output:
             self._speaker.output.wake()
 

@@ -18,7 +18,7 @@ from apps.orchestrator.app import _listener, _serve, build
 from apps.orchestrator.conductor import Conductor
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
-from apps.orchestrator.turn import Limits
+from apps.orchestrator.show import Limits
 from apps.shared.access import make_token, publish_port
 from apps.shared.clock import now_s
 from apps.shared.messages import (

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from apps.orchestrator import bus
-from apps.orchestrator.conductor import Result
+from apps.orchestrator.lines import Result
 from apps.shared.messages import (
     PROTOCOL,
     Cancel,
@@ -54,7 +54,12 @@ async def test_a_worker_joins_and_is_told_what_it_must_know(show):
     """Welcome comes first; then the voice learns at once how it is to come out."""
     async with show.worker("tts") as voice:
         await show.until(lambda: show.light("tts")["state"] == "ok")
-        assert await voice.receive_json() == {"type": "output", "muted": False, "held": False}
+        assert await voice.receive_json() == {
+            "type": "output",
+            "muted": False,
+            "held": False,
+            "hushed": False,
+        }
         assert show.light("tts")["engine"] == "fake"
     await show.until(lambda: show.light("tts")["state"] == "down")
 

@@ -1,105 +1,27 @@
 """The conductor: what it does besides what the pure turn decides. In virtual time, without sockets."""
 
 import asyncio
-import contextlib
-from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from apps.orchestrator import events
 from apps.orchestrator import turn as t
-from apps.orchestrator.conductor import Conductor, _percentiles
 from apps.orchestrator.inbox import Inbox
-from apps.orchestrator.journal import Journal
-from apps.orchestrator.lights import Lights
+from apps.orchestrator.latency import percentiles
 from apps.shared.errors import SettingsError
 from apps.shared.messages import (
     Health,
     Heard,
-    Message,
     Process,
     Ready,
     Speak,
     Think,
 )
-from tests.orchestrator.served import HEALTHY, PERSONA, decided
+from tests.orchestrator.led import beat, leading, with_both
+from tests.orchestrator.served import HEALTHY, decided
 
 pytestmark = pytest.mark.looptime
-
-
-class Rows:
-    """A journal that only remembers."""
-
-    def __init__(self) -> None:
-        self.trouble = ""
-        self.turns: dict[object, dict[str, object]] = {}
-        self.decisions: list[dict[str, object]] = []
-        self.incidents: list[tuple[object, object]] = []
-
-    def turn(self, row: dict[str, object]) -> None:
-        self.turns.setdefault(row["id"], {}).update(row)
-
-    def decision(self, row: dict[str, object]) -> None:
-        self.decisions.append(row)
-
-    def incident(self, row: dict[str, object]) -> None:
-        self.incidents.append((row["module"], row["what"]))
-
-
-class Led:
-    """A conductor, its journal, and what it sent to whom."""
-
-    def __init__(self) -> None:
-        self.rows = Rows()
-        loop = asyncio.get_running_loop()
-        self.conductor = Conductor(
-            "show", cast(Journal, self.rows), t.Limits(thinking_s=20), Lights(), loop.time, url="http://here/"
-        )
-        self.sent: dict[str, list[Message]] = {}
-
-    def join(self, module: str, health: Health = HEALTHY) -> None:
-        self.sent[module] = []
-        self.conductor.joined(module, 1, self.sent[module].append)
-        if module != "supervisor":
-            self.conductor.receive(module, health)
-        if module == "policy":
-            self.conductor.receive(module, PERSONA)
-
-    def say(self, text: str = "hi", user: str = "mika") -> "asyncio.Task[Any]":
-        return asyncio.create_task(self.conductor.say(text, user, "chat"))
-
-    def outcomes(self) -> list[object]:
-        return [row["outcome"] for row in self.rows.turns.values()]
-
-
-# Not fixtures: those are set up outside virtual time.
-@contextlib.asynccontextmanager
-async def leading():
-    """A conductor on watch."""
-    made = Led()
-    watch = asyncio.create_task(made.conductor.watch(1))
-    try:
-        yield made
-    finally:
-        watch.cancel()
-
-
-@contextlib.asynccontextmanager
-async def with_both():
-    """One that has both workers."""
-    async with leading() as led:
-        led.join("policy")
-        led.join("tts")
-        yield led
-
-
-async def beat(led, seconds: float, *modules: str) -> None:
-    """Let time pass in which these workers show that they live."""
-    for _ in range(round(seconds)):
-        for module in modules:
-            led.conductor.receive(module, HEALTHY)
-        await asyncio.sleep(1)
 
 
 # --- lines ---
@@ -185,7 +107,7 @@ async def test_who_asked_and_left_holds_nothing():
         await asyncio.sleep(0)
         line.cancel()
         await asyncio.sleep(0)
-        assert not on_air.conductor._waiters
+        assert not on_air.conductor._lines._waiters
         on_air.conductor.control(events.Stop("skip"))
         assert on_air.outcomes() == ["cancelled"]
 
@@ -307,7 +229,7 @@ async def test_trouble_with_the_journal_is_seen_and_passes():
 )
 async def test_latency_is_given_by_rank(values_ms, p50, p95):
     """The nearest-rank percentiles: the smallest value that so many per cent do not exceed."""
-    assert _percentiles(values_ms) == {"p50": p50, "p95": p95, "turns": len(values_ms)}
+    assert percentiles(values_ms) == {"p50": p50, "p95": p95, "turns": len(values_ms)}
 
 
 async def test_memory_is_told_what_was_heard():

@@ -53,7 +53,7 @@ async def test_status_has_the_shape_that_others_rely_on(show, http):
         await show.until(lambda: not show.conductor.lights.missing())
         async with http.get("/status") as response:
             status = await response.json()
-    assert set(status) >= {"modules", "persona", "scene", "mood", "memory", "queue", "latency"}
+    assert set(status) >= {"modules", "persona", "scene", "mood", "memory", "queue", "latency", "ears"}
     assert set(status["modules"]) == set(MODULES)
     for light in status["modules"].values():
         assert set(light) >= {"state", "engine", "reason", "fix", "age_s", "pid"}
@@ -62,7 +62,16 @@ async def test_status_has_the_shape_that_others_rely_on(show, http):
     assert isinstance(status["modules"]["tts"]["age_s"], float)
     assert isinstance(status["modules"]["tts"]["pid"], int)
     assert status["persona"] == {"id": "kitsu", "style": "kitsu"}
-    assert status["latency"] == {"first_audio_ms": {"p50": None, "p95": None, "turns": 0}}
+    none_yet = {"p50": None, "p95": None, "turns": 0}
+    assert status["latency"] == {"first_audio_ms": none_yet, "microphone_first_audio_ms": none_yet}
+    assert status["ears"] == {
+        "mode": "open",
+        "talking": False,
+        "speaking": False,
+        "transcripts": 0,
+        "nothing": {},
+        "lost_s": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,7 @@ async def test_an_unknown_button_lists_those_there_are(http):
     assert set(body["names"]) == {
         *("panic", "resume", "pause", "skip", "mute", "unmute"),
         *("say", "style", "voice", "scene"),
+        *("ears", "talk", "talk_end", "hear"),
     }
     assert (await posted(http, "/nowhere"))[1]["code"] == "not_found"
     async with http.get("/control/skip") as response:

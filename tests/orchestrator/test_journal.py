@@ -12,6 +12,7 @@ from apps.orchestrator.journal import Journal
 from apps.shared.errors import MissingError
 
 NOON, EVENING = "2026-01-01T12:00:00+00:00", "2026-01-01T18:00:00+00:00"
+FIRST = module.MIGRATIONS[:1]
 TURN = {"lane": "chat", "user": "mika", "text": "hi", "received_at": NOON}
 
 
@@ -97,10 +98,11 @@ def test_turns_that_a_killed_orchestrator_left_open_have_failed(path, journal):
 
 def test_an_older_file_is_brought_up_to_date_and_a_copy_kept(path, monkeypatch):
     """The show goes on with all its rows, and the file as it was lies beside the new one."""
+    monkeypatch.setattr(module, "MIGRATIONS", FIRST)
     first = Journal(path, "show", NOON)
     first.turn({"id": "t1", "outcome": "spoken", **TURN})
     first.close(EVENING)
-    monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, add_mood))
+    monkeypatch.setattr(module, "MIGRATIONS", (*FIRST, add_mood))
     second = Journal(path, "next show", EVENING)
     second.turn({"id": "t2", "outcome": "spoken", "mood": "happy", **TURN})
     second.close(EVENING)
@@ -110,21 +112,103 @@ def test_an_older_file_is_brought_up_to_date_and_a_copy_kept(path, monkeypatch):
     assert read(backup, "PRAGMA user_version") == [(1,)]
 
 
+HEARD = {"endpoint_ms", "transcript_ms"}
+
+
+def columns(path, table):
+    return {column[1] for column in read(path, f"PRAGMA table_info({table})")}
+
+
+@pytest.fixture
+def first_version(path, monkeypatch):
+    """A journal as the versions without ears wrote it, with a show in it."""
+    monkeypatch.setattr(module, "MIGRATIONS", FIRST)
+    journal = Journal(path, "old show", NOON)
+    journal.turn(
+        {
+            "id": "t1",
+            "outcome": "spoken",
+            "heard": "Hello 🦊",
+            "first_audio_ms": 312.5,
+            "audio_ms": 9.0,
+            **TURN,
+        }
+    )
+    journal.decision({"id": "d1", "turn_id": "t1", "at": NOON, "action": "allow", "sha256": "abc"})
+    journal.incident({"at": NOON, "module": "tts", "what": "gone"})
+    journal.close(EVENING)
+    monkeypatch.undo()
+    assert not columns(path, "turns") & HEARD
+    return path
+
+
+def test_a_journal_without_ears_gets_them_and_loses_nothing(first_version, path):
+    """Every row of every table is there as it was, old turns have no times of hearing, new ones may."""
+    tables = ("turns", "decisions", "incidents", "shows")
+    before = {table: read(path, f"SELECT * FROM {table}") for table in tables}
+    journal = Journal(path, "new show", EVENING)
+    heard = {"lane": "streamer", "endpoint_ms": 550.0, "transcript_ms": 640.5}
+    journal.turn({"id": "t2", "outcome": "spoken", **TURN, **heard})
+    journal.head_start({"turn_id": "t2", "at": NOON, "kept": 1, "saved_ms": 120.5, "reason": ""})
+    journal.close(EVENING)
+    old = {table: columns(first_version, table) - HEARD for table in tables}
+    assert columns(path, "turns") >= HEARD
+    for table, rows in before.items():
+        names = [column[1] for column in read(path, f"PRAGMA table_info({table})") if column[1] in old[table]]
+        assert read(path, f"SELECT {', '.join(names)} FROM {table}")[: len(rows)] == rows
+    assert read(path, "SELECT id, endpoint_ms, transcript_ms FROM turns ORDER BY id") == [
+        ("t1", None, None),
+        ("t2", 550.0, 640.5),
+    ]
+    assert read(path, "SELECT turn_id, show_id, kept, saved_ms, reason FROM head_starts") == [
+        ("t2", "new show", 1, 120.5, "")
+    ]
+    backup = path.with_name("journal.db.schema1.backup")
+    assert read(backup, "PRAGMA user_version") == [(1,)]
+    assert {table: read(backup, f"SELECT * FROM {table}") for table in tables} == before
+
+
+def test_ears_are_added_wholly_or_not_at_all(first_version, path):
+    """A step that fails after its first columns takes them back: the older version can still write there."""
+    change(path, "CREATE TABLE head_starts (mine TEXT)")
+    with pytest.raises(MissingError, match="head_starts"):
+        module.migrate(path)
+    assert read(path, "PRAGMA user_version") == [(1,)]
+    assert not columns(path, "turns") & HEARD
+    assert columns(path, "head_starts") == {"mine"}
+
+
+def test_a_head_start_is_written_down_without_its_words(path):
+    """Whether it was kept and what it saved, by its turn; there is no column for what was guessed."""
+    journal = Journal(path, "show", NOON)
+    journal.head_start(
+        {"turn_id": "g1", "at": NOON, "kept": 0, "saved_ms": None, "reason": "guessed_wrong: x"}
+    )
+    journal.head_start({"turn_id": "g2", "at": NOON, "kept": 1, "saved_ms": 250.0, "reason": ""})
+    journal.close(EVENING)
+    assert read(path, "SELECT turn_id, kept, saved_ms, reason FROM head_starts ORDER BY turn_id") == [
+        ("g1", 0, None, "guessed_wrong: x"),
+        ("g2", 1, 250.0, ""),
+    ]
+    assert columns(path, "head_starts") == {"turn_id", "show_id", "at", "kept", "saved_ms", "reason"}
+
+
 def test_a_new_file_needs_no_copy(path, monkeypatch):
     """All steps are taken one after the other, and nothing is left lying about."""
     monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, add_mood))
     module.migrate(path)
-    assert read(path, "PRAGMA user_version") == [(2,)]
+    assert read(path, "PRAGMA user_version") == [(len(module.MIGRATIONS),)]
     assert list(path.parent.glob("*.backup")) == []
 
 
 def test_a_step_that_fails_changes_nothing(path, monkeypatch):
     """The file stays as it was, for the version that can read it."""
     module.migrate(path)
+    as_it_was = read(path, "PRAGMA user_version")
     monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, fail_half_way))
     with pytest.raises(MissingError, match="cannot be used"):
         module.migrate(path)
-    assert read(path, "PRAGMA user_version") == [(1,)]
+    assert read(path, "PRAGMA user_version") == as_it_was
     assert "mood" not in [column[1] for column in read(path, "PRAGMA table_info(turns)")]
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from apps.orchestrator import events
+from apps.orchestrator import show as s
 from apps.orchestrator import turn as t
 from apps.shared.messages import (
     Approved,
@@ -23,7 +24,7 @@ from apps.shared.messages import (
     fingerprint,
 )
 
-LIMITS = t.Limits(thinking_s=20)
+LIMITS = s.Limits(thinking_s=20)
 TAKE = events.Take("t1", "mika", "hi", "chat", received_s=100.0)
 
 
@@ -51,21 +52,21 @@ SPEECH_END = SpeechEnd(turn_id="t1", at_s=103.0)
 SPEAKING: list[events.Event] = [TAKE, piece(0, "Hello there Mika."), piece(1, "How are you?"), started(0)]
 
 
-def play(*happens: events.Event, now_s: float = 101.0) -> tuple[t.Show, list[t.Action]]:
+def play(*happens: events.Event, now_s: float = 101.0) -> tuple[s.Show, list[s.Action]]:
     """Apply events one after the other; return the last state and the last event's actions."""
-    show = t.Show(LIMITS)
-    actions: list[t.Action] = []
+    show = s.Show(LIMITS)
+    actions: list[s.Action] = []
     for event in happens:
         show, actions = t.step(show, event, now_s)
     return show, actions
 
 
-def ended(actions: list[t.Action]) -> t.Ended:
-    return next(action for action in actions if isinstance(action, t.Ended))
+def ended(actions: list[s.Action]) -> s.Ended:
+    return next(action for action in actions if isinstance(action, s.Ended))
 
 
-def messages(actions: list[t.Action]) -> list[object]:
-    return [action.message for action in actions if isinstance(action, t.ToPolicy | t.ToVoice | t.ToStream)]
+def messages(actions: list[s.Action]) -> list[object]:
+    return [action.message for action in actions if isinstance(action, s.ToPolicy | s.ToVoice | s.ToStream)]
 
 
 def test_a_line_is_taken_up_by_asking_policy():
@@ -131,7 +132,7 @@ def test_a_skip_while_thinking_aborts_the_model_and_frees_the_show():
 def test_a_skip_while_speaking_waits_for_the_voice_to_be_silent():
     """The next line is not taken up before the voice has said that it stopped."""
     show, actions = play(*SPEAKING, events.Stop("skip"))
-    assert [type(action) for action in actions] == [t.ToVoice, t.ToPolicy]
+    assert [type(action) for action in actions] == [s.ToVoice, s.ToPolicy]
     assert not show.free
     show, actions = t.step(show, Stopped(turn_id="t1", at_s=101.0, index=0, played=0.67), 101.0)
     assert ended(actions).outcome == "cancelled"
@@ -300,7 +301,7 @@ def test_muting_leaves_the_turn_alone():
 
 def test_a_skip_with_nothing_under_way_does_nothing():
     """A button pressed too late is harmless."""
-    assert play(events.Stop("skip")) == (t.Show(LIMITS), [])
+    assert play(events.Stop("skip")) == (s.Show(LIMITS), [])
 
 
 def test_step_is_pure():

@@ -6,11 +6,13 @@ import pytest
 from apps.policy import brains
 from apps.policy import persona as personas
 from apps.policy.brains import PROBE_S
+from apps.policy.prompt import Line
 from apps.policy.worker import KEEP_WARM_S, SETTLE_S, Policy
 from apps.shared.errors import EngineError, SettingsError
 from apps.shared.messages import (
     Cancel,
     Delivery,
+    FirstToken,
     Health,
     Heard,
     Persona,
@@ -24,6 +26,7 @@ from apps.shared.settings import Settings
 from tests.fakes.ollama import FakeOllama, Fault
 
 HICCUPS = personas.load("kitsu").hiccups
+LINGERS_S = 30.0
 virtual = pytest.mark.looptime
 
 
@@ -100,7 +103,19 @@ async def test_a_line_is_answered(start):
 async def test_who_she_is_is_told_on_joining(start):
     """The orchestrator learns her name, her manner and which there are."""
     worker = await start(aivt_persona="kitsu")
-    assert list(worker.joined()) == [Persona(id="kitsu", style="kitsu", styles=tuple(personas.names()))]
+    (who,) = worker.joined()
+    assert who == Persona(id="kitsu", style="kitsu", styles=tuple(personas.names()), name="Kitsu")
+
+
+@virtual
+async def test_her_name_is_that_of_her_preset(start, monkeypatch, tmp_path):
+    """A streamer's own persona is called what its file says, also when it becomes hers in mid-show."""
+    text = (personas.FOLDER / "cozy.toml").read_text("utf-8")
+    (tmp_path / "otter.toml").write_text(text.replace('name = "Kitsu"', 'name = "Otto"'), "utf-8")
+    worker = await start()
+    monkeypatch.setattr(personas, "FOLDER", tmp_path)
+    worker.receive(SetStyle(name="otter"))
+    assert (worker.sent[-1].name, worker.sent[-1].style) == ("Otto", "otter")
 
 
 @virtual
@@ -176,6 +191,76 @@ async def test_she_remembers_what_was_heard(start):
 
 
 @virtual
+async def test_the_line_that_was_meant(start):
+    """A reply begun on half-heard words is remembered as the answer to what was said in the end."""
+    worker = await start()
+    worker.receive(Think(turn_id="a", user="Mia", text="what do you thing", lane="streamer"))
+    await asyncio.sleep(1)
+    worker.receive(Heard(turn_id="a", text="All right.", line="What do you think?"))
+    await worker.answer("and now?", "b")
+    worker.receive(Heard(turn_id="b", text="All right."))
+    await worker.answer("so?", "c")
+    lines = [each.line for each in worker.brain.prompts[-1].history]
+    assert lines == [Line("Mia", "What do you think?", "streamer"), Line("Bob", "and now?", "chat")]
+
+
+@virtual
+@pytest.mark.parametrize(
+    "begun", [0.0, 0.5, 2.0], ids=["before it began", "before a word", "with a sentence"]
+)
+async def test_a_head_start_that_is_thrown_away(start, begun):
+    """It is in no later prompt, not even when another one follows at once; its line does not come back."""
+    worker = await start()
+    if begun:
+        worker.brain.replies.append([1.0, "Never heard. ", 5.0, "Nor this. "])
+    worker.receive(think("half a senten"))
+    if begun:
+        await asyncio.sleep(begun)
+    worker.receive(Cancel(turn_id="a"))
+    worker.receive(Heard(turn_id="a", text="", line="half a sentence"))
+    worker.receive(think("a whole sentence", "b"))
+    await asyncio.sleep(10)
+    assert worker.brain.prompts[-1].history == ()
+    assert worker.texts("b") == ["All right."]
+    worker.receive(Heard(turn_id="b", text="All right."))
+    worker.receive(Heard(turn_id="a", text="Never heard."))
+    await worker.answer("next", "c")
+    assert [each.line.text for each in worker.brain.prompts[-1].history] == ["a whole sentence"]
+    assert [len(worker.of(Stopped, turn_id)) for turn_id in "abc"] == [1, 0, 0]
+
+
+@virtual
+@pytest.mark.parametrize("cancel", [True, False], ids=["cancelled", "overtaken"])
+async def test_a_slow_abort_delays_nobody(start, cancel):
+    """The next line goes to the brain in the very moment that it comes, while the old reply still closes."""
+    worker = await start()
+    worker.brain.replies.append([3600.0])
+    reply = worker.brain.reply
+
+    async def lingering(prompt):
+        async with contextlib.aclosing(reply(prompt)) as pieces:
+            try:
+                async for piece in pieces:
+                    yield piece
+            except asyncio.CancelledError:
+                await asyncio.sleep(LINGERS_S)
+                raise
+
+    worker.brain.reply = lingering
+    worker.receive(think())
+    await asyncio.sleep(1)
+    if cancel:
+        worker.receive(Cancel(turn_id="a"))
+    asked_s = asyncio.get_running_loop().time()
+    worker.receive(think("next", "b"))
+    await asyncio.sleep(1)
+    assert (worker.of(FirstToken, "b")[0].at_s, worker.texts("b")) == (asked_s, ["All right."])
+    assert worker.of(Stopped, "a") == []
+    await asyncio.sleep(LINGERS_S)
+    assert len(worker.of(Stopped, "a")) == 1
+
+
+@virtual
 async def test_another_manner(start):
     """A change of style is answered, and shows in the next prompt; she keeps her name and her history."""
     worker = await start()
@@ -187,6 +272,7 @@ async def test_another_manner(start):
         id="kitsu",
         style="cozy",
         styles=tuple(personas.names()),
+        name="Kitsu",
         voice=cozy.name,
         delivery=Delivery(speed=cozy.speed, pitch=cozy.pitch, volume=cozy.volume),
     )

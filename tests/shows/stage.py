@@ -12,10 +12,12 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, ClassVar
 
-from apps.orchestrator.conductor import Conductor, Result
+from apps.orchestrator.app import listening
+from apps.orchestrator.conductor import Conductor
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.lights import Lights
-from apps.orchestrator.turn import Limits
+from apps.orchestrator.lines import Result
+from apps.orchestrator.show import Limits
 from apps.policy.prompt import Prompt
 from apps.policy.worker import Policy
 from apps.shared.client import HEARTBEAT_S
@@ -107,7 +109,14 @@ class Stage:
         self.settings = Settings(_env_file=None, **values)
         self.loop = asyncio.get_running_loop()
         self.journal = Journal(folder / "journal.db", "show", "2026-01-01T00:00:00+00:00")
-        self.conductor = Conductor("show", self.journal, Limits(thinking_s=20), Lights(), self.loop.time)
+        self.conductor = Conductor(
+            "show",
+            self.journal,
+            Limits(thinking_s=20),
+            Lights(),
+            self.loop.time,
+            listening=listening(self.settings),
+        )
         self.seen: list[Message] = []  # all that the workers were told and told, in order
         self._running: dict[str, tuple[Policy | Tts, asyncio.Task[None]]] = {}
         self._hung: set[str] = set()

@@ -33,7 +33,7 @@ class Player:
 
     def mark(self, mark):
         self.marks.append(mark)
-        if mark.ended and mark.index == self.last:
+        if mark.moment == "ended" and mark.index == self.last:
             self.loop.call_soon_threadsafe(self.output.turn_over, mark.turn_id)
 
     def say(self, samples, turn_id="a", index=0, *, whole=True):

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from apps.tts_worker.outputs import PacedOutput, Recorded, Unpaced, open_output
-from apps.tts_worker.playout import FRAME_S, Playout
+from apps.tts_worker.playout import FADE_S, FRAME_S, Playout
 from apps.tts_worker.sound_card import SoundCard
 from tests.tts_worker.player import FRAME, RATE_HZ
 
@@ -94,6 +94,38 @@ async def test_held_sound_waits_and_goes_on(paced):
 
 
 @virtual
+async def test_hushed_sound_is_silence_in_real_time(paced):
+    """A piece that stands still is drawn as silence, frame by frame; it goes on without being woken."""
+    start_s = paced.loop.time()
+    paced.say([5000] * FRAME * 4)
+    await asyncio.sleep(1.5 * FRAME_S)
+    paced.playout.hushed = True
+    await asyncio.sleep(100 * FRAME_S)
+    paced.playout.hushed = False
+    await asyncio.sleep(1)
+    assert [when for when, _, _ in paced.drawn] == pytest.approx(
+        [start_s + n * FRAME_S for n in range(len(paced.drawn))]
+    )
+    assert [number for number, (_, _, frame) in enumerate(paced.drawn) if any(frame)] == [0, 1, 2, 102, 103]
+    hushed, resumed = paced.marks[1:3]
+    assert (hushed.moment, resumed.moment) == ("hushed", "resumed")
+    assert resumed.at_s - hushed.at_s == pytest.approx(100 * FRAME_S - FADE_S, abs=0.0001)
+
+
+@virtual
+async def test_nothing_begins_while_hushed(paced):
+    """A reply that is ready before the streamer has ended waits without a frame, and then sounds at once."""
+    paced.playout.hushed = True
+    paced.say([5] * FRAME)
+    await asyncio.sleep(60)
+    assert (paced.marks, paced.drawn) == ([], [])
+    paced.playout.hushed = False
+    released_s = paced.loop.time()
+    await asyncio.sleep(1)
+    assert paced.marks[0].at_s - released_s <= FRAME_S
+
+
+@virtual
 async def test_unpaced_takes_no_time(player):
     """For benchmarks all there is is drawn at once."""
     its = player(lambda its: Unpaced(its.playout, its.now_s))
@@ -146,6 +178,22 @@ async def test_a_cancelled_turn_has_its_file(player, tmp_path):
     assert samples_of(tmp_path / "a.wav") == [9] * FRAME * 3
 
 
+@virtual
+async def test_what_was_hushed_is_recorded_as_it_was_heard(player, tmp_path):
+    """The file has the silence in its length, and before and after it every sample once."""
+    its = player(recorded(tmp_path))
+    its.say([9000] * FRAME * 4)
+    await asyncio.sleep(1.5 * FRAME_S)
+    its.playout.hushed = True
+    await asyncio.sleep(10 * FRAME_S)
+    its.playout.hushed = False
+    await asyncio.sleep(1)
+    heard = np.array(samples_of(tmp_path / "a.wav"))
+    assert np.count_nonzero(heard) == 4 * FRAME
+    (gaps,) = np.nonzero(heard[:-FRAME] == 0)
+    assert len(gaps) == gaps[-1] - gaps[0] + 1 == 10 * FRAME - round(FADE_S * RATE_HZ)
+
+
 def disk_full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -164,7 +212,7 @@ async def test_a_file_that_cannot_be_written(player, tmp_path, monkeypatch, trou
         for turn_id in ("a", "b"):
             its.say([9] * FRAME * 10, turn_id)
             await asyncio.sleep(1)
-    assert [mark.turn_id for mark in its.marks if mark.ended] == ["a", "b"]
+    assert [mark.turn_id for mark in its.marks if mark.moment == "ended"] == ["a", "b"]
     assert [entry["turn_id"] for entry in logs] == ["a", "b"]
 
 

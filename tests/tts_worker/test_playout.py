@@ -41,12 +41,8 @@ def drawn(playout, at_s=10.0, count=FRAME):
 
 
 def seen(marks):
-    """Marks as (index, "start" or "end", time, seconds played), to a tenth of a sample."""
-    return [
-        (m.index, "end" if m.ended else "start", round(m.at_s, 4), round(m.audio_s, 4))
-        for m in marks
-        if m.turn_id == "a"
-    ]
+    """Marks as (index, moment, time, seconds played), to a tenth of a sample."""
+    return [(m.index, m.moment, round(m.at_s, 4), round(m.played_s, 4)) for m in marks if m.turn_id == "a"]
 
 
 def test_a_frame_is_20_ms():
@@ -78,10 +74,10 @@ def test_pieces_join_inside_a_frame_without_a_gap(playout, marks):
     assert drawn(playout, 10.0) == [1] * 5 + [2] * 15
     assert drawn(playout, 10.02) == [2] * 15 + [0] * 5
     assert seen(marks) == [
-        (0, "start", 10.0, 0),
-        (0, "end", 10.005, 0.005),
-        (1, "start", 10.005, 0),
-        (1, "end", 10.035, 0.03),
+        (0, "started", 10.0, 0),
+        (0, "ended", 10.005, 0.005),
+        (1, "started", 10.005, 0),
+        (1, "ended", 10.035, 0.03),
     ]
 
 
@@ -93,7 +89,7 @@ def test_an_underrun_is_silence(playout, marks):
     assert playout.turn_id == "a"
     give(playout, "a", 0, [2] * 5)
     assert drawn(playout, 10.04) == [2] * 5 + [0] * 15
-    assert seen(marks) == [(0, "start", 10.0, 0), (0, "end", 10.045, 0.01)]
+    assert seen(marks) == [(0, "started", 10.0, 0), (0, "ended", 10.045, 0.01)]
 
 
 def test_a_piece_has_ended_when_its_last_sample_has(playout, marks):
@@ -102,7 +98,7 @@ def test_a_piece_has_ended_when_its_last_sample_has(playout, marks):
     drawn(playout, 10.0)
     playout.complete("a", 0)
     drawn(playout, 10.02)
-    assert seen(marks)[-1] == (0, "end", 10.005, 0.005)
+    assert seen(marks)[-1] == (0, "ended", 10.005, 0.005)
 
 
 def test_a_piece_without_sound_is_passed_over(playout, marks):
@@ -111,7 +107,7 @@ def test_a_piece_without_sound_is_passed_over(playout, marks):
     put(playout, "a", 1)
     put(playout, "a", 2, [3] * 5)
     assert drawn(playout) == [1] * 5 + [3] * 5 + [0] * 10
-    assert seen(marks)[2:4] == [(1, "end", 10.005, 0), (2, "start", 10.005, 0)]
+    assert seen(marks)[2:4] == [(1, "ended", 10.005, 0), (2, "started", 10.005, 0)]
 
 
 def test_a_dropped_turn_is_gone_from_the_next_frame(playout, marks):
@@ -124,7 +120,7 @@ def test_a_dropped_turn_is_gone_from_the_next_frame(playout, marks):
     give(playout, "a", 1, [2] * 25)
     assert drawn(playout) == [7] * 5 + [0] * 15
     assert drawn(playout) is None
-    assert seen(marks) == [(0, "start", 10.0, 0)]
+    assert seen(marks) == [(0, "started", 10.0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +169,7 @@ def test_volume(playout, marks, gain, heard):
     playout.gain = gain
     put(playout, "a", 0, [1000, -1000, 32767, -32768])
     assert drawn(playout, count=4) == heard
-    assert seen(marks)[-1] == (0, "end", 10.004, 0.004)
+    assert seen(marks)[-1] == (0, "ended", 10.004, 0.004)
 
 
 def test_volume_changes_at_once(playout):
@@ -214,7 +210,7 @@ def test_what_is_added_is_drawn(pieces, counts, frames_between):
     while playout.turn_id:
         draw()
     assert heard == list(range(1, total + 1))
-    ends = [(mark.index, round(mark.audio_s * RATE_HZ)) for mark in marks if mark.ended]
+    ends = [(mark.index, round(mark.played_s * RATE_HZ)) for mark in marks if mark.moment == "ended"]
     assert ends == [(index, sum(chunks)) for index, chunks in enumerate(pieces)]
     assert all(a.at_s < b.at_s + 1e-9 for a, b in pairwise(marks))
 
@@ -249,4 +245,4 @@ def test_two_threads(marks):
         thread.join()
     deadline.cancel()
     assert heard == [index + 1 for index in range(pieces) for _ in range(samples)]
-    assert [mark.index for mark in marks if mark.ended] == list(range(pieces))
+    assert [mark.index for mark in marks if mark.moment == "ended"] == list(range(pieces))

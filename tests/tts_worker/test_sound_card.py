@@ -1,30 +1,26 @@
-import ast
 import asyncio
-import importlib.util
-import inspect
 import re
-import sys
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from apps.shared.errors import MissingError
+from apps.shared.sound_devices import WATCH_S
 from apps.tts_worker.playout import Playout
-from apps.tts_worker.sound_card import MONITOR_FRAMES, WATCH_S, SoundCard
-from tests.fakes.sound_card import LATENCY_S, STALE, Card, Stream, Wasapi
+from apps.tts_worker.sound_card import MONITOR_FRAMES, SoundCard
+from tests.fakes.sound_card import LATENCY_S, STALE, Device, Stream
 from tests.tts_worker.player import FRAME, RATE_HZ
 
 pytestmark = pytest.mark.looptime
 
 WINDOWS = (
-    ("Speakers", "MME", 2),
-    ("CABLE Input (VB-Audio Virtual C", "MME", 2),
-    ("Speakers", "Windows DirectSound", 2),
-    ("CABLE Input (VB-Audio Virtual Cable)", "Windows DirectSound", 2),
-    ("Speakers", "Windows WASAPI", 2),
-    ("CABLE Input (VB-Audio Virtual Cable)", "Windows WASAPI", 2),
-    ("Microphone", "MME", 0),
+    Device("Speakers", "MME", 2),
+    Device("CABLE Input (VB-Audio Virtual C", "MME", 2),
+    Device("Speakers", "Windows DirectSound", 2),
+    Device("CABLE Input (VB-Audio Virtual Cable)", "Windows DirectSound", 2),
+    Device("Speakers", "Windows WASAPI", 2),
+    Device("CABLE Input (VB-Audio Virtual Cable)", "Windows WASAPI", 2),
+    Device("Microphone", "MME", 0),
 )
 
 
@@ -270,45 +266,3 @@ async def test_no_device_at_all(card):
     with pytest.raises(MissingError, match="default output") as caught:
         SoundCard(Playout(RATE_HZ, print), float, "")
     assert "none" in caught.value.fix
-
-
-# --- the library ---
-
-
-async def test_without_portaudio(monkeypatch, tmp_path):
-    """On Linux the library is the system's: the error names the package to install."""
-    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
-    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MissingError, match="PortAudio library not found") as caught:
-        SoundCard(Playout(RATE_HZ, print), float, "")
-    assert "libportaudio2" in caught.value.fix
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (Card.query_devices, "query_devices"),
-        (Card.query_hostapis, "query_hostapis"),
-        (Wasapi.__init__, "WasapiSettings.__init__"),
-        (Stream.__init__, "OutputStream.__init__"),
-        (Stream.start, "_StreamBase.start"),
-        (Stream.close, "_StreamBase.close"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_the_stand_in_is_called_as_the_library_is(ours, theirs):
-    """sounddevice takes what the stand-in takes; its source is read, since PortAudio may not be there."""
-    taken = {name for name in inspect.signature(ours).parameters if name not in {"self", "card"}}
-    assert taken <= library_arguments(theirs)
-
-
-def library_arguments(function: str) -> set[str]:
-    spec = importlib.util.find_spec("sounddevice")
-    assert spec
-    assert spec.origin
-    found: ast.AST = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for name in function.split("."):
-        (found,) = (node for node in ast.iter_child_nodes(found) if getattr(node, "name", "") == name)
-    assert isinstance(found, ast.FunctionDef)
-    return {argument.arg for argument in found.args.args}

@@ -10,8 +10,10 @@ from apps.shared.messages import (
     Approved,
     Delivery,
     Mouth,
+    PieceHushed,
     PiecePlayed,
     PieceReady,
+    PieceResumed,
     PieceStarted,
     Speak,
     SpeechEnd,
@@ -19,7 +21,7 @@ from apps.shared.messages import (
     fingerprint,
 )
 from apps.tts_worker.cache import AudioCache
-from apps.tts_worker.playout import Playout
+from apps.tts_worker.playout import Mark, Playout
 from apps.tts_worker.speaker import Speaker
 from apps.tts_worker.voice import Chunk, Phoneme, Voice
 
@@ -225,6 +227,61 @@ async def test_a_cancel_in_mid_synthesis(booth):
     booth.voice.between = lambda: None
     await booth.say("one two three", turn_id="b")
     assert not booth.of(PieceReady, turn_id="b")[0].cached
+
+
+async def test_hushed_in_mid_piece(booth):
+    """Where she stands still and goes on is told; the piece is as long as it is, and the turn ends later."""
+    await booth.say("one two")
+    for hushed in (False, True, True, True, False):
+        booth.playout.hushed = hushed
+        booth.playout.frame(FRAME, booth.now_s)
+        booth.now_s += FRAME / RATE_HZ
+    booth.heard()
+    (hushed,), (resumed,) = booth.of(PieceHushed), booth.of(PieceResumed)
+    assert (hushed.index, hushed.played_s, hushed.at_s) == (0, 0.025, pytest.approx(10.025))
+    assert (resumed.index, resumed.played_s, resumed.at_s) == (0, 0.025, pytest.approx(10.08))
+    assert [played.audio_ms for played in booth.of(PiecePlayed)] == [200]
+    told = [type(message) for message in booth.sent if not isinstance(message, PieceReady | Mouth)]
+    assert told == [PieceStarted, PieceHushed, PieceResumed, PiecePlayed, SpeechEnd]
+    assert booth.of(SpeechEnd)[0].at_s == pytest.approx(10.255)
+
+
+async def test_hushed_she_is_prepared(booth):
+    """What comes while she is hushed is synthesised and told to be ready; none of it sounds or ends."""
+    booth.playout.hushed = True
+    await booth.say("one", "two")
+    assert booth.heard() == []
+    assert [type(message) for message in booth.sent] == [PieceReady, Mouth] * 2
+    booth.playout.hushed = False
+    assert booth.heard() == [1, 2]
+    assert len(booth.of(SpeechEnd)) == 1
+
+
+async def test_a_cancel_while_hushed(booth):
+    """The answer says which piece it was and how much of it was heard; it does not go on in the next turn."""
+    await booth.say("one", "two three four five")
+    for hushed in (False, False, False, False, False, False, True, True):
+        booth.playout.hushed = hushed
+        booth.playout.frame(FRAME, booth.now_s)
+        booth.now_s += FRAME / RATE_HZ
+    booth.speaker.cancel("a")
+    (stopped,) = booth.of(Stopped)
+    assert (stopped.index, stopped.played) == (1, pytest.approx(25 / 400))
+    assert stopped.at_s == pytest.approx(booth.now_s)
+    await booth.say("six", turn_id="b")
+    booth.playout.hushed = False
+    assert booth.heard() == [3]
+    assert booth.of(PieceResumed) == []
+
+
+async def test_a_mark_that_comes_after_the_cancel(booth):
+    """What the output noticed before it was told is not sent behind `Stopped`."""
+    await booth.say("one")
+    booth.playout.frame(FRAME, booth.now_s)
+    booth.speaker.cancel("a")
+    for moment in ("hushed", "resumed", "ended"):
+        booth.speaker.marked(Mark("a", 0, moment, booth.now_s, 0.02))
+    assert isinstance(booth.sent[-1], Stopped)
 
 
 async def test_cancelling_a_turn_that_is_not_there(booth):

@@ -13,8 +13,10 @@ from apps.shared.messages import (
     Health,
     Message,
     Output,
+    PieceHushed,
     PiecePlayed,
     PieceReady,
+    PieceResumed,
     PieceStarted,
     SetDelivery,
     SetVoice,
@@ -24,6 +26,7 @@ from apps.shared.messages import (
     Voices,
     fingerprint,
 )
+from apps.tts_worker.playout import FADE_S, FRAME_S
 from apps.tts_worker.switch import PROBE_S
 from apps.tts_worker.worker import Tts
 from tests.shows.stage import Inline
@@ -122,6 +125,73 @@ async def test_a_wish_outlives_the_loading(start):
     tts.receive(Output(muted=False, held=False))
     await asyncio.sleep(1)
     assert len(of(sent, PieceStarted)) == 1
+
+
+async def test_hushed_in_mid_sentence(start):
+    """She stops within a frame, and what is left of the sentence is heard once she may go on."""
+    tts, sent, _ = start()
+    await ready(tts)
+    loop = asyncio.get_running_loop()
+    say_turn(tts, "a", "a rather long sentence for a tone")
+    began_s = loop.time()
+    await asyncio.sleep(0.5)
+    tts.receive(Output(muted=False, held=False, hushed=True))
+    await asyncio.sleep(3)
+    (hushed,) = of(sent, PieceHushed)
+    assert began_s + 0.5 <= hushed.at_s <= began_s + 0.5 + FRAME_S + FADE_S
+    assert hushed.played_s == pytest.approx(hushed.at_s - began_s)
+    tts.receive(Output(muted=False, held=False))
+    await asyncio.sleep(5)
+    (resumed,), (played,), (end,) = of(sent, PieceResumed), of(sent, PiecePlayed), of(sent, SpeechEnd)
+    assert began_s + 3.5 <= resumed.at_s <= began_s + 3.5 + FRAME_S
+    assert resumed.played_s == hushed.played_s
+    stood_still_s = resumed.at_s - hushed.at_s
+    assert end.at_s == pytest.approx(began_s + played.audio_ms / 1000 + stood_still_s, abs=0.001)
+
+
+async def test_an_answer_is_ready_when_the_streamer_has_ended(start):
+    """Hushed, it is synthesised but not begun; it sounds in the first frame in which it may."""
+    tts, sent, _ = start()
+    tts.receive(Output(muted=False, held=False, hushed=True))
+    await ready(tts)
+    say_turn(tts, "a", "hello")
+    await asyncio.sleep(10)
+    assert (len(of(sent, PieceReady)), of(sent, PieceStarted)) == (1, [])
+    released_s = asyncio.get_running_loop().time()
+    tts.receive(Output(muted=False, held=False))
+    await asyncio.sleep(5)
+    assert 0 <= of(sent, PieceStarted)[0].at_s - released_s <= FRAME_S
+    assert (of(sent, PieceHushed), len(of(sent, SpeechEnd))) == ([], 1)
+
+
+async def test_hushed_without_pacing(start):
+    """With TTS_OUTPUT=discard she begins as soon as she may, too."""
+    tts, sent, _ = start(tts_output="discard")
+    await ready(tts)
+    tts.receive(Output(muted=False, held=False, hushed=True))
+    say_turn(tts, "a", "hello")
+    await asyncio.sleep(1)
+    assert of(sent, PieceStarted) == []
+    tts.receive(Output(muted=False, held=False))
+    await asyncio.sleep(0.01)
+    assert len(of(sent, SpeechEnd)) == 1
+
+
+async def test_hushed_on_a_sound_card(start, card):
+    """The device plays on, with silence, and the other half of the sentence afterwards."""
+    tts, sent, _ = start(tts_output="")
+    await ready(tts)
+    say_turn(tts, "a", "hello there")
+    await asyncio.sleep(0.01)
+    stream = card.streams[0]
+    assert stream.play(5).any()
+    tts.receive(Output(muted=False, held=False, hushed=True))
+    assert stream.play(1).any()
+    assert not stream.play(20).any()
+    tts.receive(Output(muted=False, held=False))
+    assert stream.play(1).any()
+    await asyncio.sleep(0)
+    assert [of(sent, kind)[0].index for kind in (PieceHushed, PieceResumed)] == [0, 0]
 
 
 @pytest.mark.parametrize(("wish", "loudest"), [(True, 0), (False, 4000)])

@@ -263,7 +263,7 @@ async def test_starts_and_closes():
 @given(
     text=st.text(max_size=200),
     user=st.text(max_size=30),
-    lane=st.sampled_from(["chat", "redeem", "operator"]),
+    lane=st.sampled_from(["chat", "redeem", "operator", "streamer"]),
 )
 async def test_any_text_is_answered(text: str, user: str, lane: str):
     """Whatever is written, the answer is speakable."""

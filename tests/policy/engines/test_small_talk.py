@@ -127,6 +127,8 @@ def test_nothing_known(text: str):
         ("look at this", "operator", ("", "operator")),
         ("who are you?", "operator", ("", "who_are_you")),
         ("look at this", "chat", ("", "unknown")),
+        ("hi Kitsu, how are you?", "streamer", ("greeting", "how_are_you")),
+        ("look at this", "streamer", ("", "unknown")),
         ("look at this", "a lane of the future", ("", "unknown")),
     ],
 )
