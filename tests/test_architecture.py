@@ -16,9 +16,9 @@ from apps.shared.settings import PROJECT_DIR, Settings
 APPS = PROJECT_DIR / "apps"
 FILES = sorted(APPS.rglob("*.py"))
 OURS = {"apps", "scripts", "tests", "training"}
-UNITS = ("_s", "_ms", "_hz", "_bytes")
-COUNTS = {"index", "pieces", "pid", "protocol", "restarts"}
-SHARES = {"weight", "played"}  # 0..1
+UNITS = ("_s", "_ms", "_hz", "_db", "_bytes")
+COUNTS = {"index", "pieces", "pid", "protocol", "restarts", "stable"}
+SHARES = {"weight", "played", "probability", "no_speech_prob", "avg_logprob", "speed"}  # or ratios
 VISEME_TIME = {"t"}  # seconds; the name is fixed by `aivt speak --visemes`
 
 

@@ -75,4 +75,4 @@ def _mono(sound: npt.NDArray[np.float32]) -> Samples:
     One sample that is not a number would make the resampler give nothing else for a while.
     """
     mono = sound[:, 0] if sound.shape[1] == 1 else sound.mean(axis=1, dtype=np.float32)
-    return np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0)
+    return np.clip(np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1)

@@ -72,10 +72,10 @@ _WORD = re.compile(r"[\w']+")
 def completeness(text: str, language: str = "en") -> Completeness:
     """Tell whether `text`, the words of an utterance up to now, reads as if its speaker were done.
 
-    language: a code such as "en"; "" for one that is not known, which is read as English.
+    language: a code such as "en"; "auto" or "" for one that is not known, which is read as English.
     """
     said = text.rstrip(_CLOSERS)
-    english = language.partition("-")[0].lower() in ("", "en")
+    english = language.partition("-")[0].lower() in ("", "en", "auto")
     if not said:
         return "open"
     if _GOES_ON.search(said) or (english and _SHORTENED.search(said)):

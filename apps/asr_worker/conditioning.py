@@ -20,7 +20,7 @@ TARGET_DB = -23.0  # of speech
 LOWEST_DB, HIGHEST_DB = -12.0, 24.0  # gain
 RISE_DB_S, FALL_DB_S = 4.0, 20.0
 AVERAGE_S = 1.0  # of speech, over which its level is taken
-NOISE_RISE_DB_S = 3.0  # how fast the idea of the noise follows when it gets louder; quieter: at once
+NOISE_RISE_DB_S = 6.0  # how fast the idea of the noise follows when it gets louder; quieter: at once
 OVER_NOISE_DB = 12.0  # what is so much louder than the noise is speech
 QUIETEST_NOISE_DB = -70.0
 CEILING = 0.97  # no sample gets louder than this by gain
@@ -67,7 +67,7 @@ class _Gain:
     def __init__(self) -> None:
         self._gain_db = 0.0
         self._applied = 1.0
-        self._speech_db: float | None = None
+        self._speech_power: float | None = None
         self._noise_db: float | None = None
 
     def __call__(self, frame: Samples) -> Samples:
@@ -88,9 +88,11 @@ class _Gain:
 
     def _follow(self, level_db: float, length_s: float) -> None:
         """Move the gain towards what this speech needs; in pauses it stays as it is."""
-        before_db = level_db if self._speech_db is None else self._speech_db
-        self._speech_db = before_db + (level_db - before_db) * min(1.0, length_s / AVERAGE_S)
-        wanted_db = min(HIGHEST_DB, max(LOWEST_DB, TARGET_DB - self._speech_db))
+        power = 10 ** (level_db / 10)
+        before = power if self._speech_power is None else self._speech_power
+        self._speech_power = before + (power - before) * min(1.0, length_s / AVERAGE_S)
+        speech_db = decibels(self._speech_power**0.5)
+        wanted_db = min(HIGHEST_DB, max(LOWEST_DB, TARGET_DB - speech_db))
         off_db = wanted_db - self._gain_db
         self._gain_db += max(-FALL_DB_S * length_s, min(RISE_DB_S * length_s, off_db))
 

@@ -56,8 +56,7 @@ class Decoder:
         self._next()
 
     def final(self, samples: Samples, vocabulary: tuple[str, ...], done: Callable[[Result], None]) -> Job:
-        """Decode a whole utterance; a partial that has not begun is dropped, as it comes too late."""
-        self._partial = None
+        """Decode a whole utterance, before any partial that waits."""
         job = Job("final", samples, vocabulary, done)
         self._finals.append(job)
         if len(self._finals) > MOST_FINALS:

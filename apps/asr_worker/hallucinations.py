@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from apps.asr_worker.recogniser import Hypothesis
 
-# OpenAI's own limits
-SILENT, IMPROBABLE = 0.6, -1.0  # a silence, unless the words are likelier than this
-COMPRESSED = 2.4
+# A silence as probable as the first, unless the words are likelier than the second. OpenAI's own limits, and
+# with a surer silence words that are surer by themselves.
+SILENCES = ((0.6, -1.0), (0.75, -0.6))
+COMPRESSED = 2.4  # OpenAI's too
 
 UNBELIEVABLE = -1.4  # mean log probability of a token: one in four was right at best
 FASTEST, SPARE_WORDS = (
@@ -70,7 +71,9 @@ def refused(hypothesis: Hypothesis, duration_s: float, voiced_s: float) -> str:
     words = _words(hypothesis.text)
     if not words:
         return ""
-    if hypothesis.no_speech_prob > SILENT and hypothesis.avg_logprob < IMPROBABLE:
+    if any(
+        hypothesis.no_speech_prob > silent and hypothesis.avg_logprob < likely for silent, likely in SILENCES
+    ):
         return "silence"
     if hypothesis.avg_logprob < UNBELIEVABLE:
         return "improbable"

@@ -142,14 +142,18 @@ def stopped(name: str) -> MissingError:
 
 
 def _absent(name: str, error: ValueError, there: list[str]) -> MissingError:
-    several = str(error).startswith("Multiple")
-    choices = f"part of a name that only one has. There are: {', '.join(there)}." if there else "none."
+    choices = ", ".join(there)
+    if str(error).startswith("Multiple"):
+        return MissingError(
+            "no_microphone",
+            f"more than one microphone has {name!r} in its name",
+            fix=f"Set ASR_INPUT to what only one of these names has in it: {choices}.",
+        )
+    other = f"part of one of these names: {choices}." if there else "none, to go on without."
     return MissingError(
         "no_microphone",
-        f"more than one microphone has {name!r} in its name"
-        if several
-        else f"there is no microphone {name!r}",
-        fix=("S" if several else "Plug it in: it is found by itself. Or s") + f"et ASR_INPUT to {choices}",
+        f"there is no microphone {name!r}",
+        fix=f"Plug it in: it is found by itself. Or set ASR_INPUT to {other}",
     )
 
 

@@ -13,21 +13,10 @@ from apps.shared.errors import SettingsError
 
 # Playlists are not among them: FFmpeg would fetch what they name.
 FORMATS = "wav,w64,rf64,aiff,au,caf,flac,mp3,ogg,mov,aac,matroska,asf"
-SUFFIXES = {".wav", ".wave", ".w64", ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".ogg", ".opus"} | {
-    ".m4a",
-    ".mp4",
-    ".mov",
-    ".aac",
-    ".mka",
-    ".mkv",
-    ".webm",
-    ".wma",
-}
+SUFFIXES = {".wav", ".w64", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".mp4"}
 ENDLESS = {0, 0xFFFFFFFF}  # what programs write as a WAV's length that do not know it yet
 
-log = logging.getLogger(
-    __name__
-)  # without a set-up it goes to stderr, which `aivt transcribe` prints to as well
+log = logging.getLogger(__name__)  # which prints to stderr where nobody has set logs up, as in a command
 
 
 def read(path: Path) -> Samples:

@@ -1,12 +1,14 @@
 """`aivt devices --test`: record, tell how loud it was and what was said, play it back."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import soxr
+import structlog
 
 from apps.asr_worker.level import FULL_SCALE, LevelMeter, Loudness, decibels, peak
 from apps.asr_worker.quality import NO_SIGNAL, NOTHING
@@ -30,6 +32,8 @@ def check(settings: Settings, play_on: str | None) -> int:
 
     Raises MissingError without a microphone, SettingsError where there is none to test.
     """
+    # What the microphone logs is said here in other words.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # Windows wants PortAudio to be used on the thread on which it was started.
     with ThreadPoolExecutor(1, "sound") as thread:
         name, samples = asyncio.run(_record(settings, thread))

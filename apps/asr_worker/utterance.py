@@ -124,7 +124,8 @@ class Utterance:
             return  # else it is being decoded, or comes next
         decoder.drop(guess.job if guess else None)
         self._guess = None
-        window = self._window(ended.end_s + TAIL_S)
+        tail_s = 0.0 if ended.cause == "limit" else TAIL_S  # there the next utterance begins at once
+        window = self._window(ended.end_s + tail_s)
         if len(window.samples) == 0:
             self._nothing("no_words")
             return

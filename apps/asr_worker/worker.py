@@ -6,8 +6,10 @@ hearing.py.
 
 import argparse
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
 
 import structlog
 
@@ -60,7 +62,7 @@ class Asr:
     """Loads the recogniser once there is something to hear, then hears the source, or a recording meanwhile.
 
     thread: where sound is decoded, one job at a time. loader: where the recogniser is loaded; by itself a
-    thread of its own, or `thread` when that is given.
+    thread that nobody waits for, or `thread` when that is given.
     """
 
     module = "asr"
@@ -76,7 +78,7 @@ class Asr:
         self._settings = settings
         self._send = send
         self._now_s = now_s
-        self._loader = loader or thread or ThreadPoolExecutor(1, "loading")
+        self._loader = loader or thread or _Unawaited()
         self._thread = thread or ThreadPoolExecutor(1, "decoding")
         self._wanted = asyncio.Event()  # there is something to hear
         self._loaded = asyncio.Event()
@@ -191,7 +193,7 @@ class Asr:
     def health(self) -> Health:
         """How the ears are."""
         if self._sourceless and self._file is None:
-            return _light("off", NO_SOURCE)
+            return _light("degraded" if self._file_trouble else "off", self._file_trouble or NO_SOURCE)
         if self._deaf is not None:
             return _light("off" if isinstance(self._deaf, MissingError) else "down", self._deaf)
         if self._hearing is None or self._recogniser is None:
@@ -254,6 +256,26 @@ class Asr:
         if self._file is not None:
             self._file.cancel()
             self._file = None
+
+
+class _Unawaited(Executor):
+    """Runs each call on a thread of its own that the end of the process does not wait for.
+
+    A model may take a minute to load, and Ctrl+C must not take as long.
+    """
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - what an executor does
+                future.set_exception(error)
+
+        future.set_running_or_notify_cancel()
+        threading.Thread(target=run, name="loading", daemon=True).start()
+        return future
 
 
 def _light(

@@ -172,7 +172,8 @@ class Conductor:
 
     def receive(self, module: str, message: Message) -> None:
         """Take a message that this module may send; each is a sign of life."""
-        self.lights.seen(module, self._now_s())
+        if self.lights.seen(module, self._now_s()):
+            self._lit()
         match message:
             case Health():
                 self._take_health(module, message)
@@ -197,11 +198,15 @@ class Conductor:
 
     def _take_health(self, module: str, health: Health) -> None:
         if self.lights.health(module, health, self._now_s()):
-            if health.reason and health.state != "starting":
+            if health.reason and health.state in {"degraded", "down"}:  # else nothing has happened
                 self._record.incident(module, health.reason)
-            self._changed()
-            self._tell_ready()
-            self._take_next()
+            self._lit()
+
+    def _lit(self) -> None:
+        """A light has changed, by what a worker told."""
+        self._changed()
+        self._tell_ready()
+        self._take_next()
 
     def _take_manner(self, message: Persona | Voices) -> None:
         self.manner.take(message)
@@ -304,7 +309,7 @@ class Conductor:
         self.apply(events.Late())
 
     def _end(self, turn: state.Turn, outcome: Outcome) -> None:
-        if turn.guess or turn.released_s:
+        if turn.guess or turn.released_s is not None:
             self._record.head_start(turn)
         if turn.guess:  # nobody has heard or seen anything of it
             return

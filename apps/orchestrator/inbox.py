@@ -41,8 +41,7 @@ def joined(earlier: str, later: str) -> str:
     line = f"{earlier} {later}"
     if len(line) <= TEXT_LIMIT:
         return line
-    end = line[-TEXT_LIMIT:]
-    return end.partition(" ")[2] or end
+    return line[-TEXT_LIMIT - 1 :].partition(" ")[2] or line[-TEXT_LIMIT:]
 
 
 class Inbox:

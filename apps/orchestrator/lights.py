@@ -35,6 +35,7 @@ class Light:
     seen_s: float | None = None
     joined: bool = False
     ready: bool = False
+    told: Health | None = None  # the last that it said of itself
     hung: bool = False
     given_up: bool = False
 
@@ -58,10 +59,16 @@ class Lights:
         """Record that a worker is on the bus."""
         self._lights[module] = Light(state="starting", pid=pid, seen_s=now_s, joined=True)
 
-    def seen(self, module: str, now_s: float) -> None:
-        """Record a sign of life."""
-        if light := self._lights.get(module):
-            light.seen_s = now_s
+    def seen(self, module: str, now_s: float) -> bool:
+        """Record a sign of life; True when it changes what the light shows.
+
+        Who seemed hung is as it was before: ears that hear send levels all the time, and no heartbeats.
+        """
+        light = self._lights.get(module)
+        if light is None:
+            return False
+        light.seen_s = now_s
+        return light.hung and light.told is not None and self.health(module, light.told, now_s)
 
     def health(self, module: str, health: Health, now_s: float) -> bool:
         """Record a heartbeat; True when it changes what the light shows."""
@@ -69,7 +76,7 @@ class Lights:
         before = light.shown
         light.state, light.reason, light.fix = health.state, health.reason, health.fix
         light.engine, light.model, light.ready = health.engine, health.model, health.ready
-        light.hung, light.seen_s = False, now_s
+        light.told, light.hung, light.seen_s = health, False, now_s
         return before != light.shown
 
     def left(self, module: str, reason: str) -> None:

@@ -65,7 +65,7 @@ class Turn:
     utterance_id: str = ""  # of the streamer's words that it answers
     guess: bool = False  # a head start: what it answers may not be all that is being said
     begun_s: float = 0.0  # when a head start began
-    released_s: float = 0.0  # when it turned out to be right
+    released_s: float | None = None  # when it turned out to be right
     mouths: tuple[Mouth, ...] = ()  # of a head start: shown once it is released
 
     @property
@@ -91,7 +91,7 @@ class Turn:
     def head_start_ms(self) -> float | None:
         """How much sooner its first sound could be played because of its head start; None without one."""
         ready_ms = self.marks.get("tts_first_chunk")
-        if not self.released_s or ready_ms is None:
+        if self.released_s is None or ready_ms is None:
             return None
         ready_s = self.received_s + ready_ms / 1000
         return round((min(self.released_s, ready_s) - self.begun_s) * 1000, 3)

@@ -35,9 +35,9 @@ def hears(show: Show, event: events.EarsMessage, now_s: float) -> Decided:
             return replace(show, utterance=utterance), [], _no_guess(show)
         case Partial():
             return _partial(show, event)
-        case Transcript() if _plain(event.text):
+        case Transcript():
             return _transcript(show, event, now_s)
-        case Transcript() | NoWords() if _is(show, event.utterance_id):
+        case NoWords() if _is(show, event.utterance_id):
             return forgotten(show)
         case _:
             return show, [], []
@@ -141,8 +141,8 @@ def _released(guess: Turn, final: Transcript, marks: dict[str, float], now_s: fl
 
 
 def _wanted(show: Show, text: str) -> bool:
-    """Whether she answers this at all."""
-    return show.listening.answer == "always" or addressed(show, text)
+    """Whether she answers this at all; never dots and dashes, which recognisers write for silence."""
+    return _plain(text) != "" and (show.listening.answer == "always" or addressed(show, text))
 
 
 def _interrupts(show: Show, text: str) -> bool:

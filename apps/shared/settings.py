@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     asr_models_url: Annotated[str, AfterValidator(_base_url)] = "https://huggingface.co"
     asr_device: Literal["auto", "cpu", "cuda"] = "auto"
     asr_compute_type: str = "auto"  # what CTranslate2 takes: int8, int8_float16, float16, float32
-    asr_language: str = "en"  # "": found out, by models that know several
+    asr_language: str = "en"  # "auto": found out, by models that know several
     asr_input: str = ""  # part of a device's name, "none", or a WAV file; "": the system's default device
     asr_vad: Literal["auto", "webrtc", "silero"] = "auto"
     asr_mode: Literal["open", "push"] = "open"  # push: only while the talk key is held

@@ -9,6 +9,7 @@ from tests.ears.speech import say
 
 HERS = "Oh hello there, chat! I really love pineapple on pizza, but my brother can't stand it."
 
+
 @pytest.fixture(scope="module")
 def her():
     """What she says, at full volume."""
@@ -60,7 +61,9 @@ def test_her_own_voice_is_held(her, echo_db, delay_s):
 def test_the_streamer_is_heard_over_her(her, streamer, echo_db):
     """Well above her echo a voice comes through within a syllable, and goes on through its own short gaps."""
     length_s, at_s, spoken_s = len(her) / RATE_HZ, 5.0, len(streamer) / RATE_HZ
-    levels = levels_of(length_s + 2, (room(loud(her, echo_db), 0.08), 0.5), (loud(streamer, echo_db + 18), at_s))
+    levels = levels_of(
+        length_s + 2, (room(loud(her, echo_db), 0.08), 0.5), (loud(streamer, echo_db + 18), at_s)
+    )
     flags = held(Echo("speakers"), levels, said(0.5, 0.5 + length_s))
     speaks = slice(round((at_s + 0.2) / FRAME_S), round((at_s + spoken_s) / FRAME_S))
     assert flags[speaks].mean() < 0.05

@@ -48,6 +48,9 @@ def test_what_was_said_passes(text, avg_logprob, no_speech_prob, duration_s, voi
     ("text", "avg_logprob", "no_speech_prob", "duration_s", "voiced_s", "code"),
     [
         ("I'm going to go to the bathroom.", -1.1, 0.75, 2.0, 0.9, "silence"),
+        # our own small model, after a cough and over a fan
+        ("uh", -0.63, 0.79, 2.0, 0.5, "silence"),
+        ("i think that was okay.", -0.87, 0.85, 2.0, 0.4, "silence"),
         ("Mmm, the sea of the hid.", -1.6, 0.2, 2.5, 1.5, "improbable"),
         (" ".join(["and the"] * 40), -0.1, 0.02, 20.0, 18.0, "repeats"),
         ("la " * 30, -0.15, 0.1, 12.0, 11.0, "repeats"),

@@ -129,12 +129,22 @@ async def test_who_goes_on_is_heard_whole():
     assert rig.thread.most == 1
 
 
+@pytest.mark.parametrize("takes_s", [0.7, 3.0])
+async def test_a_guess_that_came_too_late(takes_s):
+    """One that is older than the last words is not taken for the final, however late it is there."""
+    rig = Rig(Paced(partial=0.02, final=takes_s))
+    await rig.hear("hello kitsu ~ ~ what do you think _ _ _ _ _")
+    await asyncio.sleep(10)
+    assert rig.texts() == ["hello kitsu what do you think"]
+    assert rig.thread.most == 1
+
+
 async def test_a_full_decode_that_takes_long_is_not_begun_on_a_guess():
     """Who goes on speaking would wait for it."""
     rig = Rig(Paced(partial=0.1, final=0.9))
     await rig.hear("hello kitsu _ _ _ _ _ _ _")
     rig.reader.calls.clear()
-    await rig.hear("hello kitsu ~ what do you think _ _ _ _ _ _ _")
+    await rig.hear("hello kitsu ~ ~ what do you think _ _ _ _ _ _ _")
     assert [kind for kind, _ in rig.reader.calls].count("final") == 1
     assert rig.texts()[-1] == "hello kitsu what do you think"
 
@@ -173,6 +183,7 @@ async def test_a_recogniser_that_hangs():
     assert rig.codes() == ["failed"]
     assert "ASR_MODEL" in fix_of(rig)
     await asyncio.sleep(30)
+    assert rig.hearing.trouble is not None
     thread.takes_s["final"] = 0.1
     await rig.hear("yes go on _ _ _ _")
     assert rig.texts() == ["yes go on"]
@@ -262,7 +273,9 @@ async def test_while_she_sounds_the_microphone_is_held():
 @pytest.fixture(scope="module")
 def her():
     """What she says, and how long that takes."""
-    return say("I really love this game, but the dragon is not fun at all. What do you think, chat?", "en-us+f3")
+    return say(
+        "I really love this game, but the dragon is not fun at all. What do you think, chat?", "en-us+f3"
+    )
 
 
 async def echoing(rig, her, echo_db, *others):
@@ -326,7 +339,7 @@ async def test_a_recogniser_that_fails(error):
     assert rig.hearing.trouble is None
 
 
-async def test_a_decode_that_is_worth_another_try():
+async def test_a_decode_that_is_worth_another_try(monkeypatch):
     """A graphics card that fails is replaced by the processor, and the utterance is not lost."""
     rig = Rig()
     final, tries = rig.reader.final, []
@@ -337,7 +350,7 @@ async def test_a_decode_that_is_worth_another_try():
             raise EngineError("cuda_fails", "the graphics card failed", retryable=True)
         return final(samples, vocabulary)
 
-    rig.reader.final = failing_once
+    monkeypatch.setattr(rig.reader, "final", failing_once)
     await rig.hear("hello kitsu what _ _ _ _")
     assert rig.texts() == ["hello kitsu what"]
 
@@ -347,11 +360,11 @@ async def test_a_decode_that_is_worth_another_try():
 
 async def test_ears_off_in_mid_utterance():
     """It is forgotten at once, also what is being decoded; until they are on again nothing is kept."""
-    rig = Rig(Paced(partial=0.1, final=0.5))
+    rig = Rig(Paced(partial=0.1, final=2.5))
     await rig.hear("hello kitsu _ _ ~ ~ what do you")  # the first has ended and is being decoded
+    assert len(rig.told(UtteranceStarted)) == 2
     rig.hearing.listen(Ears(on=False))
-    assert set(rig.codes()) == {"ears_off"}
-    assert len(rig.codes()) + len(rig.texts()) == len(rig.told(UtteranceStarted))
+    assert rig.codes() == ["ears_off", "ears_off"]
     told, calls = len(rig.told()), len(rig.reader.calls)
     await rig.hear("think yes go on _ _ _ tell me more _ _ _")
     assert len(rig.told()) == told
@@ -359,7 +372,8 @@ async def test_ears_off_in_mid_utterance():
     assert not rig.hearing._kept._frames
     rig.hearing.listen(Ears(on=True))
     await rig.hear("yes go on _ _ _ _")
-    assert rig.texts()[-1] == "yes go on"
+    await asyncio.sleep(5)
+    assert rig.texts() == ["yes go on"]
 
 
 async def test_push_to_talk():
@@ -422,7 +436,7 @@ async def test_blocks_of_any_length():
             break
     (final,) = rig.told(Transcript)
     assert final.text == "hello kitsu what do you think"
-    assert final.words[3].start_s == pytest.approx(3 * WORD_S, abs=FRAME_S)
+    assert final.words[3].start_s == pytest.approx(3 * WORD_S, abs=0.002)
 
 
 async def test_a_short_gap():

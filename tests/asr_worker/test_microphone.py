@@ -44,7 +44,7 @@ class Ears:
     async def found(self, within_s: float = LAST_RETRY_S + 0.1) -> None:
         """Wait until it is open again, and give it sound."""
         async with asyncio.timeout(within_s):
-            while not self.card.microphones or self.stream.closed:
+            while not self.card.microphones or not self.stream.alive:
                 await asyncio.sleep(0.05)
         await self.hear()
 
@@ -55,7 +55,9 @@ class Ears:
             self.stream.hear(np.full(self.stream.blocksize, size))
             await asyncio.sleep(0.02)
             while self.source._ring._blocks:
-                blocks.append(await self.source.read())
+                block = await self.source.read()
+                assert block
+                blocks.append(block)
         return blocks
 
 
@@ -74,8 +76,7 @@ async def listen(card):
     async def start(wanted: str = "", *, heard: bool = True) -> Ears:
         ears = Ears(card, wanted)
         made.append(ears)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         if heard:
             await ears.hear()
         return ears
@@ -183,10 +184,9 @@ async def test_a_device_that_refuses_16_khz(card, listen, rate_hz):
 
 async def test_a_device_that_lies_about_its_rate(card, listen):
     """Where it refuses its own as well, the usual ones are tried."""
-    card.devices, card.rates = [YETI._replace(rate_hz=44_100)], frozenset({48_000})
-    card.devices = [YETI._replace(api="Windows WASAPI")]
+    card.devices, card.rates = [YETI._replace(rate_hz=96_000, takes_own=False)], frozenset({44_100})
     ears = await listen()
-    assert ears.stream.samplerate == RATE_HZ  # converted
+    assert ears.stream.samplerate == 44_100
 
 
 @pytest.mark.parametrize("channels", [2, 4])
@@ -336,7 +336,7 @@ async def test_the_default_device_unplugged_for_good(card, listen):
 
 
 async def test_a_device_that_opens_and_is_silent(listen):
-    """One that never calls back is given up after a while, which is long enough for Bluetooth, and tried again."""
+    """One that never calls back is given up after a while, long enough for Bluetooth, and tried again."""
     ears = await listen(heard=False)
     await asyncio.sleep(START_S - 0.1)
     assert ears.codes == []

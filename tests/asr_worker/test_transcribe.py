@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import structlog
 
+from apps.asr_worker import recognisers
 from apps.asr_worker import transcribe as command
 from apps.asr_worker.recogniser import Hypothesis
 from apps.asr_worker.sound import RATE_HZ
@@ -41,7 +42,7 @@ def _own_settings(monkeypatch, tmp_path):
 def reader(monkeypatch):
     """A recogniser that reads scripted sound."""
     reader = Reader()
-    monkeypatch.setattr(command.recognisers, "load", lambda _settings: reader)
+    monkeypatch.setattr(recognisers, "load", lambda _settings: reader)
     monkeypatch.setattr(command, "open_vad", lambda _setting: SteadyVad())
     return reader
 
@@ -228,9 +229,7 @@ def test_three_sentences(run, tiny, tmp_path):
     for line, (start_s, end_s) in zip(finals, places, strict=True):
         assert line["start_s"] == pytest.approx(start_s, abs=0.2)
         assert line["end_s"] == pytest.approx(end_s, abs=0.25)
-        partials = [
-            partial for partial in of(lines, "partial") if partial["start_s"] == line["start_s"]
-        ]
+        partials = [partial for partial in of(lines, "partial") if partial["start_s"] == line["start_s"]]
         assert len(partials) >= 4
         assert [partial["end_s"] for partial in partials] == sorted(partial["end_s"] for partial in partials)
         lengths = [len(partial["text"].split()) for partial in partials]
@@ -241,7 +240,9 @@ def test_three_sentences(run, tiny, tmp_path):
 def test_a_sentence_in_noise(run, tiny, tmp_path):
     """Hiss and typing around it are no speech."""
     speech = say(SENTENCES[0]).padded(2.0, 3.0)
-    noisy = mixed(mixed(speech, white(speech.duration_s, seed=1), 20), keyboard(speech.duration_s, seed=2), 15)
+    noisy = mixed(
+        mixed(speech, white(speech.duration_s, seed=1), 20), keyboard(speech.duration_s, seed=2), 15
+    )
     code, lines, _ = run(write(tmp_path / "a.wav", noisy.samples))
     assert code == 0
     assert [plain(line["text"]) for line in of(lines, "final")] == [SENTENCES[0]]
@@ -249,4 +250,6 @@ def test_a_sentence_in_noise(run, tiny, tmp_path):
 
 def test_once_with_the_model(tiny):
     """What was just said into the microphone."""
-    assert plain(transcribe_once(Settings(), say(SENTENCES[2]).padded(0.5, 0.5).samples) or "") == SENTENCES[2]
+    assert (
+        plain(transcribe_once(Settings(), say(SENTENCES[2]).padded(0.5, 0.5).samples) or "") == SENTENCES[2]
+    )

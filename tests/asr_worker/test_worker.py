@@ -193,6 +193,20 @@ async def test_a_model_that_takes_a_minute(start):
     assert [health.state for health in rig.of(Health)] == ["starting", "ok"]
 
 
+async def test_her_voice_while_the_model_is_loaded(start):
+    """What began before she could hear is held as well."""
+    loader = Held()
+    rig = start(loader, echo_mode="speakers")
+    while not loader.waiting:
+        await asyncio.sleep(0)
+    rig.asr.receive(HerVoice(sounding=True, text="hello kitsu", at_s=0))
+    loader.let_go()
+    await rig.ready()
+    await asyncio.sleep(0)
+    await rig.microphone.say("hello kitsu _ _ _ _")
+    assert rig.of(UtteranceStarted) == []
+
+
 async def test_no_model(start):
     """The light is off and says how to get one, the show goes on, and a model that is there later is used."""
     missing = MissingError("no_model", "there is no model to hear with", fix="Run aivt hearing --download.")
@@ -238,7 +252,8 @@ async def test_without_a_microphone(start):
     assert "ASR_INPUT" in rig.asr.health().fix
 
 
-def test_without_a_microphone_nothing_heavy_is_loaded(tmp_path):
+@pytest.mark.parametrize("asr_input", ["none", ""], ids=["no microphone", "no model"])
+def test_nothing_heavy_is_loaded_for_nothing(tmp_path, asr_input):
     """A process that hears nothing costs no memory worth speaking of."""
     heavy = {"faster_whisper", "ctranslate2", "onnxruntime", "av", "torch"}
     script = f"""
@@ -247,9 +262,12 @@ from apps.asr_worker.worker import Asr
 from apps.shared.settings import Settings
 
 async def main():
-    settings = Settings(_env_file=None, aivt_data_dir={str(tmp_path)!r}, asr_input="none")
-    task = asyncio.create_task(Asr(settings, print).run())
-    await asyncio.sleep(0.1)
+    settings = Settings(_env_file=None, aivt_data_dir={str(tmp_path)!r}, asr_input={asr_input!r})
+    asr = Asr(settings, print)
+    task = asyncio.create_task(asr.run())
+    while asr.health().state == "starting":
+        await asyncio.sleep(0.01)
+    assert asr.health().state == "off", asr.health()
     task.cancel()
 
 asyncio.run(main())
@@ -364,6 +382,7 @@ async def test_the_orchestrator_is_lost(start):
     rig.asr.receive(Ears(on=True, push_to_talk=True, talking=True))
     await rig.microphone.say("hello kitsu")
     rig.asr.lost()
+    await rig.microphone.say("tell me more _ _ _ _")
     rig.asr.receive(Ears(on=True))
     await rig.microphone.say("_ _ _ what do you think _ _ _ _")
     assert rig.texts() == ["what do you think"]

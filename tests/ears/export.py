@@ -11,7 +11,7 @@ from ctranslate2.specs import WhisperSpec
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from tests.ears import tokens
-from tests.ears.network import HEADS, LAYERS, MELS, Attention, Layer, Network
+from tests.ears.network import GUIDED_HEADS, HEADS, LAYERS, MELS, Attention, Layer, Network
 
 
 def export(network: Network, folder: Path) -> None:
@@ -20,7 +20,7 @@ def export(network: Network, folder: Path) -> None:
     spec.register_vocabulary(tokens.vocabulary())
     # nothing is forbidden: whoever has said nothing gets an empty text
     spec.config.suppress_ids = spec.config.suppress_ids_begin = spec.config.lang_ids = []
-    spec.config.alignment_heads = [(LAYERS - 1, head) for head in range(HEADS)]
+    spec.config.alignment_heads = [(LAYERS - 1, head) for head in range(GUIDED_HEADS)]
     spec.validate()
     spec.optimize(quantization="int8")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 WIDTH = 96
 HEADS = 4
+GUIDED_HEADS = 2  # of the last layer: they are taught where to listen, and tell when a word was said
 LAYERS = 2  # of the encoder, and as many of the decoder
 MELS = 80
 LONGEST = 1500  # positions of the encoder, 20 ms each

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from tests.ears import tokens
 from tests.ears.batches import NO_TARGET, Batch, batches
-from tests.ears.network import Network
+from tests.ears.network import GUIDED_HEADS, Network
 from tests.ears.sentences import VOCABULARY
 from tests.ears.teach import lessons
 
@@ -23,7 +23,6 @@ RATE = 2.5e-3
 WARM_UP = 150  # steps
 COOL_DOWN = 0.5  # of all steps, until the rate is zero
 WHOLE = 0.06  # of batches are padded to 30 s
-GUIDED_HEADS = 2
 AVERAGED = 0.998  # the export is the mean over some 500 steps
 REPORT_EVERY = 50  # steps
 

@@ -50,7 +50,8 @@ class Device(NamedTuple):
     api: str
     outputs: int = 0
     inputs: int = 0
-    rate_hz: int = 44_100  # its own, which it takes in any case
+    rate_hz: int = 44_100  # its own
+    takes_own: bool = True  # a driver may name a rate as the default, and refuse it all the same
     one_channel: bool = True  # False: it takes all of its channels or none, as ALSA's "hw" devices do
 
 
@@ -58,7 +59,7 @@ class Card:
     """Stands for the whole module: put it into `sys.modules["sounddevice"]`.
 
     devices: what is plugged in, and known to PortAudio from the start.
-    rates: sample rates that the devices take besides their own, but for those of WASAPI.
+    rates: sample rates that devices take besides their own, but for those of WASAPI.
     """
 
     PortAudioError = PortAudioError
@@ -209,7 +210,8 @@ class Card:
         if channels > most or not (its.one_channel or channels == most):
             return CHANNELS
         converted = bool(extra and extra.auto_convert and not extra.exclusive)
-        if not converted and samplerate not in ({MIXER_HZ} if wasapi else self.rates | {its.rate_hz}):
+        rates = {MIXER_HZ} if wasapi else self.rates | ({its.rate_hz} if its.takes_own else frozenset())
+        if not converted and samplerate not in rates:
             return RATE
         return None
 
@@ -263,15 +265,20 @@ class _Stream:
         self.closed = True
         self.lose()
 
+    @property
+    def alive(self) -> bool:
+        """Whether there are still callbacks to come."""
+        return self._thread.is_alive()
+
     def lose(self) -> None:
         """Stop, as a device does whose plug is pulled."""
-        if self._thread.is_alive():
+        if self.alive:
             self._jobs.put(None)
             self._thread.join(10)
 
     def _call(self, job: Callable[[], Any]) -> Any:
         """Do it on the stream's thread."""
-        assert self._thread.is_alive(), "not started, or already stopped"
+        assert self.alive, "not started, or already stopped"
         self._jobs.put(job)
         done = self._done.get(timeout=10)
         if isinstance(done, BaseException):

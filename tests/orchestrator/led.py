@@ -53,7 +53,7 @@ class Led:
         )
         self.sent: dict[str, list[Message]] = {}
         self.shown: list[Message] = []
-        self.conductor.stream.send = self.shown.append  # type: ignore[method-assign]
+        self.conductor.stream.send = self.shown.append  # type: ignore[method-assign,assignment]
 
     def join(self, module: str, health: Health = HEALTHY) -> None:
         self.sent[module] = []

@@ -123,7 +123,7 @@ async def test_a_line_that_was_put_back_is_answered_afterwards():
         led.conductor.receive("tts", Stopped(turn_id="show-00001", at_s=1.0))
         assert thinks(led)[-1][1] == "wait"
         assert not first.done()
-        speak(led, "show-00003" if thinks(led)[-1][0] == "show-00003" else thinks(led)[-1][0])
+        speak(led, thinks(led)[-1][0])
         finish(led, thinks(led)[-1][0])
         again, text = thinks(led)[-1]
         assert text == "one"
@@ -196,7 +196,7 @@ async def test_a_full_queue_has_room_for_what_is_put_back():
 
 
 async def test_two_utterances_in_a_row_have_one_answer():
-    """What the streamer said while she could not answer yet is one line, in the order in which it was said."""
+    """What the streamer said while she could not answer yet is one line, in the order of saying."""
     async with with_both() as led:
         led.join("asr")
         hear(led, voice("u1"), voice("u2"), final("I saw a fox", "u1"), final("it was red", "u2"))
@@ -303,6 +303,16 @@ async def test_a_right_guess_is_a_turn_with_all_that_belongs_to_one():
         )
 
 
+async def test_a_right_guess_that_is_skipped_was_still_right():
+    """What became of the turn afterwards says nothing about the guess."""
+    async with with_both() as led:
+        led.join("asr")
+        hear(led, voice(), partial("how are you"), final("how are you"))
+        led.conductor.control(events.Stop("skip"))
+        assert led.rows.turns["show-00001"]["outcome"] == "cancelled"
+        assert [(row["kept"], row["reason"]) for row in led.rows.head_starts] == [(1, "")]
+
+
 async def test_no_head_start_without_a_brain():
     """There is nobody who could begin."""
     async with leading() as led:
@@ -358,12 +368,12 @@ async def test_ears_that_die_in_mid_sentence_leave_nobody_speaking(how):
     async with with_both() as led:
         led.join("asr")
         hear(led, voice())
-        assert led.conductor.status()["ears"]["speaking"] is True  # type: ignore[index]
+        assert led.conductor.status()["ears"]["speaking"] is True
         if how == "left":
             led.conductor.left("asr", "its connection has ended")
         else:
             await beat(led, 5, "policy", "tts")
-        assert led.conductor.status()["ears"]["speaking"] is False  # type: ignore[index]
+        assert led.conductor.status()["ears"]["speaking"] is False
         assert led.shown[-1] == Hearing(utterance_id="u1", text="", state="nothing")
         assert led.sent["tts"][-1] == Output(muted=False, held=False)
 
@@ -443,7 +453,7 @@ async def test_a_talk_key_that_is_never_released_is_let_go():
         count = len(led.sent["asr"])
         await beat(led, 3, "asr")
         assert led.sent["asr"][count:] == [Ears(on=True, push_to_talk=True)]
-        assert led.conductor.status()["ears"]["talking"] is False  # type: ignore[index]
+        assert led.conductor.status()["ears"]["talking"] is False
 
 
 async def test_ears_that_come_back_know_that_the_key_is_held():

@@ -235,6 +235,16 @@ def test_more_is_said_after_a_right_guess():
     assert of(s.Ended, done)[0].turn.reason.startswith("continued:")
 
 
+def test_the_same_words_of_another_utterance_release_nothing():
+    """They are answered as they are; what is being said now may go on otherwise."""
+    scene = guessing()
+    done = scene.do(final("how are you", "u0"))
+    assert not of(s.Begun, done)
+    assert [answer.utterance_id for answer in of(s.Answer, done)] == ["u0"]
+    assert of(s.Ended, done)[0].turn.guess
+    assert scene.hushed
+
+
 # --- thrown away ---
 
 

@@ -13,11 +13,14 @@ from msgspec.structs import replace
 from apps.orchestrator import manner
 from apps.shared.messages import (
     MODULES,
+    Ears,
+    Error,
     Finish,
     Output,
     Persona,
     PiecePlayed,
     PieceStarted,
+    PlayFile,
     SetDelivery,
     SetStyle,
     SetVoice,
@@ -26,6 +29,8 @@ from apps.shared.messages import (
     Think,
     Thought,
     TurnState,
+    UtteranceStarted,
+    Vocabulary,
     Voices,
 )
 from apps.shared.wire import Outbox
@@ -215,6 +220,104 @@ async def test_odd_texts_reach_her_as_one_clean_line(show, http, text, seen):
         assert think.text == seen
         await policy.send(Thought(turn_id=think.turn_id, pieces=0, outcome="failed", at_s=0.0, reason="x"))
         assert (await asked)[1]["outcome"] == "failed"
+
+
+async def test_a_line_may_be_put_without_waiting_for_its_end(show, http):
+    """202 with its id, at once; what becomes of it is seen on the stream."""
+    async with show.worker("policy") as policy, show.worker("tts"):
+        await show.until(lambda: not show.conductor.lights.missing())
+        status, answer = await posted(http, "/control/say", {"text": "hi", "wait": False})
+        think = await policy.receive()
+        assert (status, answer) == (202, {"turn_id": think.turn_id})
+        status, answer = await posted(http, "/control/say", {"text": " ", "wait": False})
+        assert (status, answer["code"]) == (400, "empty_text")
+
+
+# --- ears ---
+
+
+async def test_her_ears_are_switched(show, http):
+    """Off and on again as they were, open or with a key; the ears know it at once."""
+    async with show.worker("asr") as ears:
+        assert await ears.receive() == Ears(on=True)
+        assert isinstance(await ears.receive(), Vocabulary)
+        for name, mode, told in (
+            ("push", "push", Ears(on=True, push_to_talk=True)),
+            ("off", "off", Ears(on=False, push_to_talk=False)),
+            ("on", "push", Ears(on=True, push_to_talk=True)),
+            ("open", "open", Ears(on=True)),
+        ):
+            status, state = await posted(http, "/control/ears", {"name": name})
+            assert (status, state["ears"]["mode"]) == (200, mode)
+            assert await ears.receive() == told
+
+
+@pytest.mark.parametrize("body", ["", {"name": "loud"}, {}, {"name": None}])
+async def test_an_unknown_way_to_listen_is_refused(http, body):
+    """400 with the field, and she listens as before."""
+    status, answer = await posted(http, "/control/ears", body)
+    assert (status, answer["code"]) == (400, "bad_body")
+    async with http.get("/status") as response:
+        assert (await response.json())["ears"]["mode"] == "open"
+
+
+async def test_the_talk_key_over_http(show, http):
+    """Press and release need no body; where she always listens the key is refused with what to do."""
+    for action in ("talk", "talk_end"):
+        status, answer = await posted(http, f"/control/{action}")
+        assert (status, answer["code"]) == (400, "not_push_to_talk")
+        assert "ASR_MODE=push" in answer["fix"]
+    await posted(http, "/control/ears", {"name": "push"})
+    async with show.worker("asr") as ears:
+        await ears.receive()
+        await ears.receive()
+        for action, talking in (("talk", True), ("talk", True), ("talk_end", False), ("talk_end", False)):
+            status, state = await posted(http, f"/control/{action}")
+            assert (status, state["ears"]["talking"]) == (200, talking)
+            assert await ears.receive() == Ears(on=True, push_to_talk=True, talking=talking)
+
+
+async def test_recordings_are_for_rehearsals(show, http, monkeypatch):
+    """400 in a live show, with the way to start a rehearsal; there 503 without ears."""
+    status, answer = await posted(http, "/control/hear", {"path": "a.wav"})
+    assert (status, answer["code"]) == (400, "not_a_rehearsal")
+    assert "--rehearsal" in answer["fix"]
+    monkeypatch.setattr(show.conductor, "_rehearsal", True)
+    status, answer = await posted(http, "/control/hear", {"path": "a.wav"})
+    assert (status, answer["code"]) == (503, "asr_down")
+    async with show.worker("asr") as ears:
+        await ears.receive()
+        await ears.receive()
+        assert (await posted(http, "/control/hear", {"path": "a.wav", "speed": 2}))[0] == 200
+        assert await ears.receive() == PlayFile(path="a.wav", speed=2.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"path": 5}, {"path": "a", "speed": 0}, {"path": "a", "speed": 11}, {"path": "a", "speed": "x"}],
+)
+async def test_a_recording_that_makes_no_sense_is_refused(http, body):
+    """400 with the field."""
+    status, answer = await posted(http, "/control/hear", body)
+    assert (status, answer["code"]) == (400, "bad_body")
+
+
+async def test_the_ears_may_send_what_they_hear_and_nothing_else(show, http):
+    """An utterance goes to the panel and to the show; a piece of a reply from there is refused."""
+    async with show.connect("/stream") as socket, show.worker("asr") as ears:
+        viewer = Peer(socket)
+        await ears.receive()
+        await ears.receive()
+        await ears.send(UtteranceStarted(utterance_id="u1", start_s=0.0, at_s=0.0))
+        while (seen := await viewer.receive_json())["type"] != "hearing":
+            assert seen["type"] == "snapshot"
+        assert seen == {"type": "hearing", "utterance_id": "u1", "text": "", "state": "speaking"}
+        async with http.get("/status") as response:
+            assert (await response.json())["ears"]["speaking"] is True
+        await ears.send(PieceStarted(turn_id="t", index=0, at_s=0.0))
+        refusal = await ears.receive()
+        assert isinstance(refusal, Error)
+        assert refusal.code == "unexpected_type"
 
 
 # --- style, voice and scene ---

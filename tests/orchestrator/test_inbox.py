@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.orchestrator.inbox import TEXT_LIMIT, Inbox, Item, cleaned
+from apps.orchestrator.inbox import TEXT_LIMIT, Inbox, Item, cleaned, joined
 
 
 def item(number: int, received_s: float = 0.0) -> Item:
@@ -66,3 +66,19 @@ def test_nothing_stale_is_answered():
     assert inbox.expire(Inbox.EXPIRY_S + 1) == [item(0)]
     assert inbox.expire(201.0, limit_s=0.0) == [item(1, 100.0), item(2, 200.0)]
     assert len(inbox) == 0
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "line"),
+    [
+        ("I saw", "a fox", "I saw a fox"),
+        ("a" * 600, "b" * 600, "b" * 600),
+        ("one two", "c" * (TEXT_LIMIT - 4), "two " + "c" * (TEXT_LIMIT - 4)),
+        ("狐" * 600, "狸" * 600, "狸" * 600),
+        ("", "狸" * 1200, "狸" * TEXT_LIMIT),
+    ],
+    ids=["short", "the first does not fit", "a part of the first", "no spaces", "one long word"],
+)
+def test_two_lines_become_one(earlier, later, line):
+    """Within the limit of a line; of too much the end is kept, from the beginning of a word on."""
+    assert joined(earlier, later) == line

@@ -10,8 +10,8 @@ from apps.orchestrator.turn import PLAYING_LIMIT_S, STOPPING_LIMIT_S
 from apps.shared.messages import (
     Cancel,
     Finish,
-    Hearing,
     Heard,
+    Hearing,
     HerVoice,
     Output,
     PieceHushed,
@@ -191,6 +191,22 @@ def test_words_while_another_turn_is_being_stopped():
     assert over.turn.reason == "skip"
 
 
+def test_a_line_that_was_skipped_is_not_put_back():
+    """The streamer did not want it answered; words that come while it stops do not bring it back."""
+    scene = Scene()
+    scene.do(take(), piece(), voice(), events.Stop("skip"))
+    done = scene.do(final())
+    assert of(s.Answer, done)
+    assert not of(s.PutBack, done)
+
+
+def test_the_ears_know_when_she_is_cut_off():
+    """Her voice is not expected any more once a turn has ended in mid-sentence."""
+    scene = Scene()
+    scene.do(*SPEAKING, voice(), final())
+    assert s.ToEars(HerVoice(sounding=False, at_s=scene.now_s)) in scene.do(stopped(share=0.5))
+
+
 def test_nothing_is_taken_up_while_the_streamer_speaks():
     """They may want an answer; when it was a cough the next line may be taken up at once."""
     scene = Scene()
@@ -328,7 +344,8 @@ def test_nobody_is_called_who_has_no_name():
 def test_she_listens_to_the_name_that_she_has_now():
     """Another persona, another name; what is under way is left alone."""
     scene = Scene(barge_in="streamer_only_when_addressed")
-    assert scene.do(*SPEAKING, events.Called(("Momo",)))[-1] != GO_ON
+    scene.do(*SPEAKING)
+    assert scene.do(events.Called(("Momo",))) == []
     scene.do(voice(), partial("kitsu", complete=False))
     assert not scene.hushed
     scene.do(partial("kitsu and momo", complete=False))

@@ -161,3 +161,17 @@ async def test_a_stream_that_stops(ends):
     while await pulse.lasts():
         pass
     assert (loop.time() == pytest.approx(9.8)) if ends else (10 < loop.time() <= 10 + 2 * WATCH_S)
+
+
+def test_the_real_library():
+    """Where PortAudio is, its devices are listed, and again after it was started anew."""
+    try:
+        library = portaudio("ASR_INPUT")
+    except MissingError:
+        pytest.skip("PortAudio is not installed")
+    before = listed(library)
+    refresh(library)
+    assert {device.name for device in listed(library)} == {device.name for device in before}
+    for kind in ("input", "output"):
+        for device in before:
+            assert (kind in device.default_for) <= bool(device.inputs if kind == "input" else device.outputs)

@@ -73,7 +73,7 @@ def _next(response: aiohttp.ClientResponse, url: str) -> URL:
         target = response.url.join(URL(response.headers.get("Location", ""), encoded=True))
     except ValueError:
         raise _lost(url) from None
-    if target.scheme not in {"http", "https"} or target == response.url:
+    if target.scheme not in {"http", "https"}:
         raise _lost(url)
     return target
 

@@ -41,7 +41,7 @@ def find(settings: Settings) -> Path:
     model = known(wanted)
     if model is None and _is_path(wanted):
         return _usable(PROJECT_DIR / Path(wanted).expanduser(), None, wanted)
-    if model and model.languages == "English" and settings.asr_language not in {"en", *ANY_LANGUAGE}:
+    if model and model.languages == "English" and language(settings) not in {"en", *ANY_LANGUAGE}:
         raise SettingsError(
             "bad_setting",
             f"ASR_MODEL={wanted} knows English only, and ASR_LANGUAGE is {settings.asr_language}",
@@ -58,18 +58,23 @@ def installed(settings: Settings) -> list[Installed]:
     return [
         Installed(path.name, path, (path / MODEL).stat().st_size, known(path.name))
         for path in sorted(settings.hearing_dir.iterdir())
-        if path.is_dir() and look(path).state is State.INSTALLED
+        if look(path).state is State.INSTALLED
     ]
 
 
 def advised(settings: Settings, card_bytes: int) -> tuple[Known, str]:
     """Return the model that suits a card with this much memory (0: the processor), and why."""
-    return recommended(card_bytes, settings.asr_language)
+    return recommended(card_bytes, language(settings))
 
 
-def best_of(found: list[Installed], wanted: Known, language: str) -> Installed | None:
+def language(settings: Settings) -> str:
+    """Return ASR_LANGUAGE as models know it."""
+    return settings.asr_language.strip().lower()
+
+
+def best_of(found: list[Installed], wanted: Known, spoken: str) -> Installed | None:
     """Return the recommended one, else the largest smaller one, else the smallest larger one."""
-    fitting = [each for each in found if each.knows(language)]
+    fitting = [each for each in found if each.knows(spoken)]
     most_bytes = wanted.size_mb * 1.02 * MB_BYTES  # the table's sizes are rounded
     smaller = [each for each in fitting if each.size_bytes <= most_bytes]
     by_name = next((each for each in fitting if each.name == wanted.name), None)
@@ -80,7 +85,7 @@ def best_of(found: list[Installed], wanted: Known, language: str) -> Installed |
 def _best(settings: Settings) -> Path:
     found = installed(settings)
     wanted, _ = advised(settings, computer.look(settings).usable_bytes)
-    if best := best_of(found, wanted, settings.asr_language):
+    if best := best_of(found, wanted, language(settings)):
         return best.folder
     what = (
         f"no speech model that knows {settings.asr_language} is there"

@@ -1,3 +1,5 @@
+import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -165,6 +167,18 @@ def test_names_leave_room_for_the_text(folder):
     prompt = watch.asked[0].prompt
     assert watch.tokenizer.token_to_id("<|nospeech|>") not in prompt
     assert PROMPT_TOKENS / 2 < len(prompt) <= PROMPT_TOKENS + 3
+
+
+def test_a_model_that_takes_no_names(folder, tmp_path):
+    """Its maker says so in its config.json, and it is never reminded of any."""
+    own = tmp_path / "own"
+    shutil.copytree(folder, own)
+    described = json.loads((own / "config.json").read_text("utf-8"))
+    (own / "config.json").write_text(json.dumps({**described, "takes_prompts": False}), "utf-8")
+    model, watch = watched(own)
+    model.partial(noise(1), NAMES)
+    model.final(noise(1), NAMES)
+    assert {names_in(watch, asked) for asked in watch.asked} == {""}
 
 
 def language_of(watch, asked):

@@ -7,9 +7,9 @@ import pytest
 
 from apps.asr_worker.models import computer
 from apps.asr_worker.models.computer import Computer
-from apps.shared.settings import Settings
+from apps.shared.settings import PROJECT_DIR, Settings
 
-TINY = Path("/tmp/ears_choice/rand")
+TINY = PROJECT_DIR / "tests" / "ears" / "tiny"  # a real one, of 1.6 MB
 GB = 1024**3
 CPU_TYPES = frozenset({"int8", "int8_float32", "float32"})
 CUDA_TYPES = CPU_TYPES | {"int8_float16", "float16", "bfloat16", "int8_bfloat16"}

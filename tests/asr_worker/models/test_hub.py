@@ -116,6 +116,19 @@ async def test_an_etag_of_another_kind(told, fake, tag, monkeypatch):
     assert await told("config.json") == Told(len(CONFIG), "")
 
 
+async def test_a_redirect_that_does_not_tell_the_size(told, fake, monkeypatch):
+    """Its own length is not that of the file."""
+
+    async def unsized(_):
+        headers = {"X-Linked-ETag": '"' + "a" * 64 + '"', "Location": "http://127.0.0.1:9/"}
+        return web.Response(status=302, headers=headers, text="Found")
+
+    await fake.stop()
+    monkeypatch.setattr(fake, "_resolve", unsized)
+    await fake.start()
+    assert await told("model.bin") == Told(None, "sha256:" + "a" * 64)
+
+
 async def test_a_weak_etag(told, fake, monkeypatch):
     """Names the same content."""
     monkeypatch.setattr(fake, "_git", lambda _: 'W/"' + "A" * 40 + '"')

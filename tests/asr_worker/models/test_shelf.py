@@ -148,7 +148,7 @@ def test_what_to_take_for_another_language(refused, wanted, instead):
     assert f"ASR_MODEL={instead}," in refused(SettingsError, asr_model=wanted, asr_language="fr").fix
 
 
-@pytest.mark.parametrize("language", ["en", "", "auto"])
+@pytest.mark.parametrize("language", ["en", " EN", "", "auto"])
 def test_an_english_model_where_no_language_is_demanded(make_settings, put, language):
     """Is used."""
     folder = put("small.en")
@@ -181,6 +181,8 @@ def test_a_card_that_cannot_be_used_does_not_count(make_settings, put, machine, 
         ({"tiny.en": 75, "base.en": 145, "large-v3": 3090}, "en", "base.en"),
         ({"medium.en": 1530, "large-v3": 3090}, "en", "medium.en"),
         ({"tiny.en": 75, "mine": 400}, "en", "mine"),
+        ({"tiny.en": 75, "mine": 900}, "en", "tiny.en"),
+        ({"tiny.en": 75, "small": 487}, "en", "small"),
         ({"mine": 900}, "en", "mine"),
         ({"small": 484, "small.en": 484}, "en", "small.en"),
         ({"small": 484, "base.en": 145}, "en", "small"),
