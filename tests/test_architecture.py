@@ -77,6 +77,10 @@ def test_the_command_line_imports_no_app():
         ),
         ("apps.orchestrator.supervisor", {"aiohttp", "fastapi", "numpy", "sqlite_utils", "uvicorn"}),
         ("apps.orchestrator.app", {"aiohttp", "numpy"}),
+        (
+            "apps.asr_worker.worker",
+            {"aiohttp", "av", "ctranslate2", "faster_whisper", "fastapi", "sqlite_utils", "uvicorn"},
+        ),
         ("apps.policy.worker", {"aiohttp", "fastapi", "numpy", "sqlite_utils", "uvicorn"}),
         ("apps.tts_worker.worker", {"aiohttp", "fastapi", "sqlite_utils", "uvicorn"}),
     ],

@@ -17,4 +17,4 @@ class Block:
     """Some sound in one piece, of any length."""
 
     samples: Samples
-    at_s: float  # when its first sample was captured, by the shared clock (of a file: its place in it, shifted)
+    at_s: float  # when its first sample was captured, by the shared clock

@@ -239,6 +239,7 @@ class Asr:
                 self._file_trouble = None
                 self._wanted.set()
                 self._file = self._tasks.create_task(self._play(message))
+                self._changed()
             case _:
                 pass
 

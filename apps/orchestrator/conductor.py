@@ -16,8 +16,8 @@ from apps.orchestrator.inbox import Inbox, Item
 from apps.orchestrator.journal import Journal
 from apps.orchestrator.latency import Latency
 from apps.orchestrator.lights import Lights
-from apps.orchestrator.lines import Lines, Result
-from apps.orchestrator.manner import Manner
+from apps.orchestrator.lines import QUEUE_FULL, Lines, Result
+from apps.orchestrator.manner import AwayError, Manner
 from apps.orchestrator.record import Record
 from apps.orchestrator.stream import Stream
 from apps.orchestrator.turn import SHOW_ENDED, step
@@ -99,14 +99,20 @@ class Conductor:
             self._lines.forget(waiter)
 
     def put(self, text: str, user: str, lane: Lane) -> str:
-        """Put a line into the show and return its turn's id. Raises SettingsError for an empty line."""
+        """Put a line into the show and return its turn's id.
+
+        Raises SettingsError for an empty line, AwayError when no more can wait.
+        """
         item = self._lines.new(text, user, lane, self._now_s())
-        self._queue(item)
+        if not self._queue(item):
+            code, _, reason = QUEUE_FULL.partition(": ")
+            raise AwayError(code, reason, fix="Wait a little, then send it again.", retryable=True)
         return item.id
 
-    def _queue(self, item: Item) -> None:
-        self._lines.queue(item)
+    def _queue(self, item: Item) -> bool:
+        taken = self._lines.queue(item)
         self._take_next()
+        return taken
 
     def _take_next(self) -> None:
         if self._show.free and not self.lights.missing() and (item := self._lines.take()) is not None:

@@ -81,7 +81,7 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         )
     if not isinstance(answer, dict):
         raise AivtError("no_answer", "what listens on this port is not a show", fix="Set AIVT_PORT.")
-    if response.status != http.client.OK:
+    if response.status not in {http.client.OK, http.client.ACCEPTED}:
         kind = SettingsError if response.status == http.client.BAD_REQUEST else AivtError
         code = str(answer.get("code", f"http_{response.status}"))
         raise kind(code, str(answer.get("reason", code)), fix=str(answer.get("fix", "")))

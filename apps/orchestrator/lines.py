@@ -14,6 +14,8 @@ from apps.orchestrator.stream import Stream
 from apps.shared.errors import SettingsError
 from apps.shared.messages import Lane, Outcome, TurnState
 
+QUEUE_FULL = f"queue_full: {Inbox.LIMIT} lines are waiting already"
+
 log = structlog.get_logger()
 
 
@@ -71,16 +73,21 @@ class Lines:
         """Nobody waits for this any more; a line that was put back does so under another id."""
         self._waiters = {key: other for key, other in self._waiters.items() if other is not waiter}
 
-    def queue(self, item: Item) -> None:
-        """Let a line wait for its turn; the streamer's words that wait already become a part of it."""
+    def queue(self, item: Item) -> bool:
+        """Let a line wait for its turn; the streamer's words that wait already become a part of it.
+
+        False: the queue is full, and the line is dropped.
+        """
         earlier = self._inbox.take_spoken() if item.lane == "streamer" else None
         if earlier is not None:
             self.tell(earlier, "cancelled", "continued: it is answered with what was said after it")
             item = replace(item, text=joined(earlier.text, item.text))
-        if self._inbox.add(item):
+        taken = self._inbox.add(item)
+        if taken:
             self.tell(item, "queued")
         else:
-            self.drop(item, f"queue_full: {Inbox.LIMIT} lines are waiting already")
+            self.drop(item, QUEUE_FULL)
+        return taken
 
     def put_back(self, turn: Turn) -> None:
         """Queue a line again, under another id: what is still on its way for the old one stays stale."""

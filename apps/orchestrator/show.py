@@ -102,8 +102,10 @@ class Utterance:
     """What the streamer is saying now."""
 
     id: str
-    until_s: float  # when to stop believing in it
+    until_s: float  # when to stop waiting for its end
+    words_until_s: float | None  # by then a word has to be heard in it; None: one was
     hushes: bool  # she is silent meanwhile
+    believed: bool = True  # False: no word in all that time; music, a fan, a crowd
     guesses: int = 0  # head starts so far
 
 
@@ -128,7 +130,7 @@ class Show:
     @property
     def free(self) -> bool:
         """Whether the next line may be taken up: not while the streamer speaks, who may want an answer."""
-        return self.idle and (self.utterance is None or self.listening.barge_in == "never")
+        return self.idle and (self.utterance is None or not self.utterance.believed)
 
     @property
     def output(self) -> Output:
@@ -136,7 +138,7 @@ class Show:
 
         When only her name interrupts her, she finishes her sentence and lets the streamer finish theirs.
         """
-        speaks = self.utterance
+        speaks = self.utterance if self.utterance and self.utterance.believed else None
         waits = speaks is not None and self.listening.barge_in == "streamer_only_when_addressed"
         hushed = (speaks is not None and speaks.hushes) or (self.turn is not None and self.turn.guess)
         return Output(muted=self.muted, held=self.paused or (waits and not hushed), hushed=hushed)
@@ -144,10 +146,10 @@ class Show:
     @property
     def deadline_s(self) -> float | None:
         """When to call step with `Late`."""
-        utterance_until_s = self.utterance.until_s if self.utterance else None
-        return min(
-            (limit for limit in (self.turn_until_s, utterance_until_s) if limit is not None), default=None
-        )
+        limits = [self.turn_until_s]
+        if self.utterance is not None:
+            limits += [self.utterance.until_s, self.utterance.words_until_s]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 # --- actions ---

@@ -17,6 +17,7 @@ from apps.orchestrator.show import Action, Answer, Begun, HeadStart, PutBack, Sh
 from apps.shared.messages import Hearing, NoWords, Partial, Transcript, UtteranceStarted
 
 UTTERANCE_LIMIT_S = 40.0  # the ears cut at 25 s and need seconds for the words; then they are hung
+WORDLESS_S = 4.0  # the first word of somebody who speaks is known in half a second
 GUESSES = 3  # of one utterance; somebody who keeps adding words is not helped by more
 ALIKE = 0.95  # so alike must guess and final text be for the reply to fit both
 NAME_ALIKE = 78  # of 100: recognisers write "kit sue" for "Kitsu"
@@ -31,13 +32,13 @@ def hears(show: Show, event: events.EarsMessage, now_s: float) -> Decided:
     match event:
         case UtteranceStarted(utterance_id=utterance_id):
             hushes = show.listening.barge_in == "always"
-            utterance = Utterance(utterance_id, now_s + UTTERANCE_LIMIT_S, hushes)
+            utterance = Utterance(utterance_id, now_s + UTTERANCE_LIMIT_S, now_s + WORDLESS_S, hushes)
             return replace(show, utterance=utterance), [], _no_guess(show)
         case Partial():
             return _partial(show, event)
-        case Transcript():
+        case Transcript() if _plain(event.text):
             return _transcript(show, event, now_s)
-        case NoWords() if _is(show, event.utterance_id):
+        case Transcript() | NoWords() if _is(show, event.utterance_id):
             return forgotten(show)
         case _:
             return show, [], []
@@ -55,6 +56,18 @@ def lost(show: Show) -> Decided:
     nothing = Hearing(utterance_id=show.utterance.id, text="", state="nothing")
     show, actions, follows = forgotten(show)
     return show, [ToStream(nothing), *actions], follows
+
+
+def late(show: Show, now_s: float) -> Decided:
+    """Do not wait for ever, neither for the end of what is being said nor for the first word of it."""
+    utterance = show.utterance
+    if utterance is None:
+        return show, [], []
+    if now_s >= utterance.until_s:
+        return lost(show)
+    if utterance.words_until_s is not None and now_s >= utterance.words_until_s:
+        return replace(show, utterance=replace(utterance, words_until_s=None, believed=False)), [], []
+    return show, [], []
 
 
 def _is(show: Show, utterance_id: str) -> bool:
@@ -76,6 +89,8 @@ def _partial(show: Show, partial: Partial) -> Decided:
     utterance = show.utterance
     if utterance is None or utterance.id != partial.utterance_id:
         return show, [], []
+    if _plain(partial.text):
+        utterance = replace(utterance, words_until_s=None, believed=True)
     named = show.listening.barge_in == "streamer_only_when_addressed" and addressed(show, partial.text)
     if named and not utterance.hushes:
         utterance = replace(utterance, hushes=True)
@@ -104,25 +119,34 @@ def _transcript(show: Show, final: Transcript, now_s: float) -> Decided:
     if guess is not None and guess.utterance_id == final.utterance_id and alike(guess.text, final.text):
         turn = _released(guess, final, marks, now_s)
         return replace(show, turn=turn), [Begun(turn), *map(ToStream, guess.mouths)], []
-    follows = _no_guess(show)
+    if guess is not None:
+        return show, _answers(show, final, marks), _no_guess(show)
+    return _interrupted(show, _answers(show, final, marks), final.text)
+
+
+def _answers(show: Show, final: Transcript, marks: dict[str, float]) -> list[Action]:
+    """What was said is answered next, unless it was for others or nobody may speak."""
     if show.panicked or not _wanted(show, final.text):
-        return show, [], follows
-    answer = Answer(final.utterance_id, final.text, final.end_s, marks)
-    turn_now = show.turn
-    if (
-        turn_now is None
-        or turn_now.guess
-        or turn_now.phase == "stopping"
-        or not _interrupts(show, final.text)
-    ):
-        return show, [answer], follows
-    if turn_now.audible:
-        return show, [answer], [events.Stop("barge_in: the streamer spoke")]
-    if turn_now.lane == "streamer":  # the end was seen too early: what was said goes together
-        whole = replace(answer, text=joined(turn_now.text, final.text))
+        return []
+    return [Answer(final.utterance_id, final.text, final.end_s, marks)]
+
+
+def _interrupted(show: Show, answers: list[Action], text: str) -> Decided:
+    """What these words do to the turn under way."""
+    turn = show.turn
+    if turn is None or turn.guess or turn.phase == "stopping" or not _interrupts(show, text):
+        return show, answers, []
+    if turn.audible:  # also when they were not for her: she has been talked over
+        return show, answers, [events.Stop("barge_in: the streamer spoke")]
+    if not answers:
+        return show, [], []
+    if turn.lane == "streamer":  # the end was seen too early: what was said goes together
+        (answer,) = answers
+        assert isinstance(answer, Answer)
+        whole = replace(answer, text=joined(turn.text, answer.text))
         return show, [whole], [events.Stop("continued: the streamer had not finished")]
     stop = events.Stop("put_back: the streamer spoke first; this line is answered afterwards")
-    return show, [PutBack(turn_now), answer], [stop]
+    return show, [PutBack(turn), *answers], [stop]
 
 
 def _released(guess: Turn, final: Transcript, marks: dict[str, float], now_s: float) -> Turn:
@@ -165,8 +189,9 @@ def _of_a_word(char: str) -> bool:
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether a reply to the one fits the other."""
-    return fuzz.ratio(_plain(one), _plain(other)) >= 100 * ALIKE
+    """Whether a reply to the one fits the other: in a long line a missing "not" is hardly a letter."""
+    one, other = _plain(one), _plain(other)
+    return one.count(" ") == other.count(" ") and fuzz.ratio(one, other) >= 100 * ALIKE
 
 
 def addressed(show: Show, text: str) -> bool:

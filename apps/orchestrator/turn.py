@@ -270,16 +270,18 @@ def _gone(show: Show, gone: Gone, now_s: float) -> Step:
 
 
 def _late(show: Show, now_s: float) -> Step:
-    if show.utterance is not None and now_s >= show.utterance.until_s:
-        return _follow(streamer.lost(show), now_s)
+    show, actions = _follow(streamer.late(show, now_s), now_s)
     turn = show.turn
     if turn is None or show.turn_until_s is None or now_s < show.turn_until_s:
-        return show, []
+        return show, actions
     if turn.phase == "stopping":
-        return _end(show, turn, now_s)
+        ended, more = _end(show, turn, now_s)
+        return ended, [*actions, *more]
     silent = "voice" if turn.whole or turn.playing else "policy"
     reason = f"{silent}_silent: no word from the {silent} worker within its deadline"
-    return _stop(show, "failed", reason, "Look at its light and its log; the next turn goes on.", now_s)
+    fix = "Look at its light and its log; the next turn goes on."
+    stopped, more = _stop(show, "failed", reason, fix, now_s)
+    return stopped, [*actions, *more]
 
 
 def _end(show: Show, turn: Turn, now_s: float, outcome: Outcome | None = None) -> Step:

@@ -161,8 +161,8 @@ class Heard(Message, frozen=True, kw_only=True):
     line: str = ""  # what she answered, as it was understood in the end; "": as it was in Think
 
 
-# --- speaking: Speak*, Finish -> (PieceReady, Mouth, PieceStarted, (PieceHushed, PieceResumed)*, PiecePlayed)*,
-#     SpeechEnd --------------------------------------------------------------------------------------------
+# --- speaking: Speak*, Finish -> (PieceReady, Mouth, PieceStarted, PiecePlayed)*, SpeechEnd ----------
+# (PieceHushed, PieceResumed)* may come between the start and the end of a piece.
 
 
 class Speak(Message, frozen=True, kw_only=True):

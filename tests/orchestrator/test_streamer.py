@@ -5,7 +5,7 @@ import pytest
 from apps.orchestrator import events
 from apps.orchestrator import show as s
 from apps.orchestrator.inbox import TEXT_LIMIT
-from apps.orchestrator.streamer import UTTERANCE_LIMIT_S, addressed
+from apps.orchestrator.streamer import UTTERANCE_LIMIT_S, WORDLESS_S, addressed
 from apps.orchestrator.turn import PLAYING_LIMIT_S, STOPPING_LIMIT_S
 from apps.shared.messages import (
     Cancel,
@@ -273,11 +273,11 @@ def test_her_name_that_was_misheard_after_all_lets_her_go_on():
     assert [answer.text for answer in of(s.Answer, done)] == ["it's soup"]
 
 
-def test_with_never_chat_is_answered_while_the_streamer_speaks():
-    """That is what the setting is for; her turns are not stopped, and words are answered afterwards."""
+def test_with_never_her_turns_are_not_stopped():
+    """Words are answered afterwards; but she begins nothing new over the streamer."""
     scene = Scene(barge_in="never")
     scene.do(voice())
-    assert scene.show.free
+    assert not scene.show.free
     scene.do(*SPEAKING, partial("Kitsu stop", complete=False))
     assert scene.show.output == GO_ON
     assert of(s.Answer, scene.do(final("Kitsu stop")))
@@ -288,11 +288,19 @@ def test_with_never_chat_is_answered_while_the_streamer_speaks():
 
 
 def test_words_for_somebody_else_are_not_answered():
-    """With ASR_ANSWER=addressed she waits while the streamer talks to chat, and goes on afterwards."""
+    """With ASR_ANSWER=addressed the streamer may talk to chat; whom she was answering was talked over."""
     scene = Scene(answer="addressed")
     scene.do(*SPEAKING)
+    assert not of(s.Answer, scene.do(voice(), final("thanks for the raid everybody")))
+    assert scene.turn.reason.startswith("barge_in")
+
+
+def test_words_for_somebody_else_while_she_thinks():
+    """Nothing of her answer was heard, so nothing was talked over: she gives it afterwards."""
+    scene = Scene(answer="addressed")
+    scene.do(take())
     assert scene.do(voice(), final("thanks for the raid everybody")) == [s.ToVoice(HUSH), s.ToVoice(GO_ON)]
-    assert scene.turn.phase == "speaking"
+    assert scene.turn.phase == "thinking"
 
 
 def test_words_for_her_are_answered():
@@ -358,11 +366,30 @@ def test_she_listens_to_the_name_that_she_has_now():
 def test_speech_without_an_end_does_not_silence_her_for_ever():
     """Ears that hang are believed for so long; the panel is told that nothing came of it."""
     scene = Scene()
-    scene.do(*SPEAKING, voice())
+    scene.do(*SPEAKING, voice(), partial("so", complete=False))
     assert scene.show.deadline_s == scene.now_s + UTTERANCE_LIMIT_S
     nothing = s.ToStream(Hearing(utterance_id="u1", text="", state="nothing"))
     assert scene.late() == [nothing, s.ToVoice(GO_ON)]
     assert scene.turn.phase == "speaking"
+
+
+def test_noise_that_is_taken_for_a_voice_silences_her_for_seconds_only():
+    """Music, a fan, a crowd: no word comes of it, so she goes on and takes up what waits."""
+    scene = Scene()
+    scene.do(*SPEAKING, voice())
+    assert scene.show.deadline_s == scene.now_s + WORDLESS_S
+    assert scene.late() == [s.ToVoice(GO_ON)]
+    scene.do(played(), thought(), speech_end())
+    assert scene.show.free
+
+
+def test_a_word_after_long_noise_silences_her():
+    """The streamer speaks into the music: her voice stops at the first word of it."""
+    scene = Scene()
+    scene.do(*SPEAKING, voice())
+    scene.late()
+    assert outputs(scene.do(partial("wait", complete=False))) == [HUSH]
+    assert of(s.Answer, scene.do(final("wait a moment")))
 
 
 @pytest.mark.parametrize("reason", ["asr_lost: killed", "asr_hung: no heartbeat"])
@@ -439,7 +466,8 @@ def test_each_utterance_has_its_own_deadline():
     scene = Scene()
     scene.do(voice("u1"))
     scene.do(voice("u2"), after_s=30.0)
-    assert scene.show.deadline_s == scene.now_s + UTTERANCE_LIMIT_S
+    assert scene.show.utterance is not None
+    assert scene.show.utterance.until_s == scene.now_s + UTTERANCE_LIMIT_S
 
 
 # --- panic, pause, mute ---
@@ -522,7 +550,7 @@ def test_deadlines_stand_still_while_she_is_hushed(before, limit_s):
     """However long the streamer speaks nobody is late for it, and afterwards all have their time anew."""
     scene = Scene()
     scene.do(*before)
-    scene.do(voice(), after_s=limit_s - 1)
+    scene.do(voice(), partial("so", complete=False), after_s=limit_s - 1)
     assert scene.do(events.Late(), after_s=5) == []
     scene.do(cough(), after_s=5)
     assert scene.show.deadline_s == scene.now_s + limit_s

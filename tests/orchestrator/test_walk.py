@@ -386,7 +386,8 @@ class Walk:
 
     def hushed_only_for_a_reason(self) -> None:
         show = self.conductor._show
-        reasons = (show.utterance is not None and show.utterance.hushes) or (
+        speaks = show.utterance is not None and show.utterance.believed
+        reasons = (speaks and show.utterance.hushes) or (
             show.turn is not None and show.turn.guess
         )
         assert show.output.hushed == reasons

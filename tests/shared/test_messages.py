@@ -10,11 +10,14 @@ from apps.shared.messages import (
     Approved,
     BusMessage,
     Cancel,
+    Ears,
     Health,
+    HerVoice,
     Message,
     Output,
     Process,
     StreamMessage,
+    UtteranceStarted,
     fingerprint,
 )
 from apps.shared.wire import decode, encode
@@ -82,7 +85,8 @@ def test_a_message_cannot_be_changed(kind):
 
 def test_what_overtakes():
     """Urgent are heartbeats, the supervisor's news, and what has to act on sound now."""
-    assert {kind for kind in MESSAGES if kind.urgent} == {Cancel, Health, Output, Process}
+    now = {Cancel, Health, Output, Process, UtteranceStarted, Ears, HerVoice}
+    assert {kind for kind in MESSAGES if kind.urgent} == now
 
 
 def test_a_newer_peers_extra_field_is_passed_over():
