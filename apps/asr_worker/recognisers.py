@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from apps.asr_worker.models import shelf
 from apps.asr_worker.recogniser import Recogniser
 from apps.shared.engines import engine_class
 from apps.shared.settings import Settings
@@ -26,5 +27,8 @@ def load(settings: Settings) -> Recogniser:
     Raises SettingsError for an unknown engine or language, MissingError where the model is not there, and
     EngineError for one that cannot be used.
     """
-    make: Callable[[Settings], Recogniser] = engine_class("ASR_ENGINE", wanted(settings), KNOWN)
+    name = wanted(settings)
+    if name == "whisper":
+        shelf.find(settings)  # a missing model is told before what runs it is imported, 60 MB
+    make: Callable[[Settings], Recogniser] = engine_class("ASR_ENGINE", name, KNOWN)
     return make(settings)

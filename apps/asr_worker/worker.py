@@ -93,6 +93,7 @@ class Asr:
         self._her: HerVoice | None = None
         self._words: tuple[str, ...] = ()
         self._file: asyncio.Task[None] | None = None  # heard instead of the source
+        self._file_sounds = False  # it could be opened
         self._file_trouble: AivtError | None = None
         self._told: Health | None = None
 
@@ -162,6 +163,7 @@ class Asr:
                 over = block is None
                 if block is not None and (instead or self._file is None):
                     self._hearing.hear(block, source.lost_s)
+                    self._file_sounds = instead
                 self._changed()
             running.cancel()
         self._hearing.end()
@@ -200,6 +202,8 @@ class Asr:
             reason = f"loading {self._settings.asr_model or 'what she hears with'}"
             return _light("starting", AivtError("loading", reason))
         recogniser, lost = self._recogniser, None
+        if self._file is not None and not self._file_sounds:
+            return _light("starting", AivtError("opening", "opening the recording"), recogniser)
         if self._file is None and self._source is not None:
             lost = self._source.trouble
             if lost is not None and lost.code not in HEARD_ALL_THE_SAME:
@@ -236,7 +240,7 @@ class Asr:
                     hearing.expect(words)
             case PlayFile():
                 self._stop_file()
-                self._file_trouble = None
+                self._file_sounds, self._file_trouble = False, None
                 self._wanted.set()
                 self._file = self._tasks.create_task(self._play(message))
                 self._changed()

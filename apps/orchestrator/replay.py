@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -45,6 +46,7 @@ def replay(options: argparse.Namespace) -> int:
     if options.chat:
         print(f"{len(lines)} lines of chat played")
     if recording:
+        _heard(recording)
         print(f"she hears {recording.name}, to its end")
     return 0
 
@@ -87,9 +89,7 @@ def _let_hear(recording: Path, speed: float) -> None:
     ask("POST", "/control/hear", {"path": str(recording), "speed": speed})
     until_s = time.monotonic() + EARS_LIMIT_S
     while True:
-        light = ask("GET", "/status")["modules"]["asr"]
-        if str(recording) in light["reason"]:
-            raise SettingsError("not_heard", light["reason"], fix=light["fix"])
+        light = _heard(recording)
         if light["state"] in {"ok", "degraded"}:
             return
         if light["state"] == "starting":  # a big model takes its time
@@ -97,6 +97,14 @@ def _let_hear(recording: Path, speed: float) -> None:
         elif time.monotonic() > until_s:
             raise MissingError("not_heard", f"she does not hear it: {light['reason']}", fix=light["fix"])
         time.sleep(LOOK_S)
+
+
+def _heard(recording: Path) -> Any:
+    """Return the ears' light. Raises SettingsError when it tells of this recording."""
+    light = ask("GET", "/status")["modules"]["asr"]
+    if str(recording) in light["reason"]:
+        raise SettingsError("not_heard", light["reason"], fix=light["fix"])
+    return light
 
 
 def _say(line: ChatLine) -> None:

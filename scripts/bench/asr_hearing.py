@@ -1,20 +1,12 @@
 """The real ears beside the floor: both hear the same recordings in real time, in turn."""
 
-import asyncio
 import json
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apps.asr_worker.engines.whisper import Whisper
-from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.models import choice, shelf
-from apps.asr_worker.vads import open_vad
-from apps.asr_worker.wav import WavSource
-from apps.shared.clock import now_s
-from apps.shared.messages import Message, Partial, Transcript
 from apps.shared.settings import Settings
 from scripts.bench.asr_speech import Recording, Sentence, recording, said
 from scripts.bench.asr_words import Seen, Shown, seen
@@ -64,34 +56,35 @@ class Party:
                 self.whole_s.append(end.at_s - sentence.end_s)
 
 
-def measure(settings: Settings, turns: int, report: Report) -> None:
-    """Let both hear this many sentences."""
+def measure(settings: Settings, env: dict[str, str], turns: int, report: Report) -> None:
+    """Let both hear this many sentences. env: of the processes, with the settings in it."""
     progress(f"asr: {turns} sentences in real time, for the ears and for the floor")
-    ears, floor = Party(), Party()
-    recogniser = Whisper(settings)
     folder = shelf.find(settings)
     chosen = choice.choose(settings, folder)
     arguments = (str(folder), chosen.device, chosen.compute_type, str(chosen.cpu_threads))
-    with (
-        tempfile.TemporaryDirectory(prefix="aivt-bench-") as name,
-        Program("scripts.bench.asr_floor", *arguments, str(settings.asr_pause_s)) as program,
-    ):
-        program.wait_line("READY", LOAD_LIMIT_S)
+    parties = {"ears": Party(), "floor": Party()}
+    with ExitStack() as running:
+        place = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="aivt-bench-")))
+        programs = {
+            "ears": running.enter_context(Program("scripts.bench.asr_ears", env=env)),
+            "floor": running.enter_context(
+                Program("scripts.bench.asr_floor", *arguments, str(settings.asr_pause_s), env=env)
+            ),
+        }
+        for program in programs.values():
+            program.wait_line("READY", LOAD_LIMIT_S)
         spoken = said(turns)
         for start in range(0, turns, BLOCK):
             one = recording(spoken[start : start + BLOCK])
-            path = one.write(Path(name) / f"{start}.wav")
-            ears.take(one, *asyncio.run(_ears(settings, recogniser, path)))
-            floor.take(one, *_floor(program, path, one.duration_s + LAST_S))
-    recogniser.close()
-    for name, party in (("ears", ears), ("floor", floor)):
+            path = one.write(place / f"{start}.wav")
+            for name, party in parties.items():
+                party.take(one, *_heard(programs[name], path, one.duration_s + LAST_S))
+    for name, party in parties.items():
         _write(report, name, party)
-    words = ears.words
-    report.bar("word to partial p50", 1000 * percentile(words.delay_s, 0.5), PARTIAL_MS, "ms")
-    report.bar(
-        "endpoint's decision to final text p95", 1000 * percentile(ears.final_s, 0.95), FINAL_MS, "ms"
-    )
-    report.bar("word error rate", 100 * words.word_error_rate, WRONG_PERCENT, "%")
+    ears = parties["ears"]
+    report.bar("word to partial p50", 1000 * percentile(ears.words.delay_s, 0.5), PARTIAL_MS, "ms")
+    report.bar("decision to final text p95", 1000 * percentile(ears.final_s, 0.95), FINAL_MS, "ms")
+    report.bar("word error rate", 100 * ears.words.word_error_rate, WRONG_PERCENT, "%")
 
 
 def _last(sentence: Sentence, ends: list[End]) -> End | None:
@@ -100,48 +93,7 @@ def _last(sentence: Sentence, ends: list[End]) -> End | None:
     return of_it[-1] if of_it else None
 
 
-async def _ears(settings: Settings, recogniser: Whisper, path: Path) -> tuple[list[Shown], list[End], float]:
-    """Play a recording to the pipeline of the worker, as its microphone would."""
-    told: list[Message] = []
-    source = WavSource(path, now_s)
-    began_s: float | None = None
-    with ThreadPoolExecutor(1) as thread:
-        hearing = Hearing(settings, recogniser, open_vad(settings.asr_vad), told.append, now_s, thread)
-        cpu_s = time.process_time()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(source.run())
-            while (block := await source.read()) is not None:
-                began_s = block.at_s if began_s is None else began_s
-                hearing.hear(block, source.lost_s)
-            running.cancel()
-        hearing.end()
-        async with asyncio.timeout(LAST_S):
-            await hearing.settled()
-        cpu_s = time.process_time() - cpu_s
-    assert began_s is not None
-    shown, ends = [], []
-    for one in told:
-        if isinstance(one, Partial | Transcript):
-            shown.append(_shown(one, began_s))
-        if isinstance(one, Transcript):
-            ends.append(End(one.start_s - began_s, one.ended_s - began_s, one.at_s - began_s))
-    return shown, ends, cpu_s
-
-
-def _shown(one: Partial | Transcript, began_s: float) -> Shown:
-    final = isinstance(one, Transcript)
-    return Shown(
-        one.text,
-        len(one.text) if isinstance(one, Transcript) else one.stable,
-        one.start_s - began_s,
-        one.end_s - began_s,
-        one.at_s - began_s,
-        one.utterance_id,
-        final,
-    )
-
-
-def _floor(program: Program, path: Path, limit_s: float) -> tuple[list[Shown], list[End], float]:
+def _heard(program: Program, path: Path, limit_s: float) -> tuple[list[Shown], list[End], float]:
     program.tell(str(path))
     told = json.loads(program.wait_line("{", limit_s)[1])
     return [Shown(**one) for one in told["shown"]], [End(**one) for one in told["ends"]], told["cpu_s"]

@@ -21,7 +21,7 @@ from tests.ears.speech import keyboard, mixed, say, white
 TINY = PROJECT_DIR / "tests" / "ears" / "tiny"
 SENTENCES = (
     "switch to the music scene please",
-    "what do you think about the dragon",
+    "what do you think about this game",
     "my health is really low",
 )
 VOICES = ("en-us+f3", "en-us+m5", "en-us+Michael")

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from apps.orchestrator import manner
+from apps.orchestrator.inbox import Inbox
 from apps.shared.messages import (
     MODULES,
     Ears,
@@ -231,6 +232,15 @@ async def test_a_line_may_be_put_without_waiting_for_its_end(show, http):
         assert (status, answer) == (202, {"turn_id": think.turn_id})
         status, answer = await posted(http, "/control/say", {"text": " ", "wait": False})
         assert (status, answer["code"]) == (400, "empty_text")
+
+
+async def test_a_line_for_a_full_queue_is_refused(show, http):
+    """Nobody waits for its end, so it has to be told at once that it has none."""
+    for _ in range(Inbox.LIMIT):
+        assert (await posted(http, "/control/say", {"text": "hi", "wait": False}))[0] == 202
+    status, answer = await posted(http, "/control/say", {"text": "hi", "wait": False})
+    assert (status, answer["code"]) == (503, "queue_full")
+    assert answer["fix"]
 
 
 # --- ears ---

@@ -1,9 +1,9 @@
-"""Somebody who looks at a real show: everything that `/stream` tells, in the order in which it came."""
+"""Somebody who looks at a real show: what `/stream` tells, in the order in which it came."""
 
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -16,7 +16,7 @@ LEFT_OUT = {"snapshot", "level", "mouth"}  # what comes all the time, or is long
 
 
 class Onlooker:
-    """What has been told so far. What comes all the time is not kept."""
+    """Keeps what has been told."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -29,36 +29,37 @@ class Onlooker:
                 self.events.append(event)
                 self._more.notify_all()
 
-    def wait(self, wanted: Callable[[Event], object], since: int = 0, why: str = "") -> int:
-        """Return the place of the first event that is wanted, of those from place `since` on."""
-        place = since
+    @property
+    def now(self) -> int:
+        """The place of the next event."""
+        return len(self.events)
 
-        def come() -> bool:
-            nonlocal place
-            while place < len(self.events) and not wanted(self.events[place]):
-                place += 1
-            return place < len(self.events)
+    def wait(self, since: int, kind: str, **fields: object) -> Event:
+        """Return the first event of a kind from place `since` on, with these fields."""
+
+        def found() -> Event | None:
+            return next(iter(self.told(since, kind, **fields)), None)
 
         with self._more:
-            assert self._more.wait_for(come, LIMIT_S), f"{why or 'it'} did not come: {self.events[since:]}"
-        return place
+            if not self._more.wait_for(found, LIMIT_S):
+                seen = "\n".join(map(str, self.events[since:]))
+                raise AssertionError(f"no {kind} with {fields} came, but\n{seen}")
+            event = found()
+            assert event is not None
+            return event
 
-
-def is_(kind: str, **fields: object) -> Callable[[Event], bool]:
-    """Tell events of a type by their fields."""
-    wanted = {"type": kind, **fields}
-    return lambda event: wanted.items() <= event.items()
+    def told(self, since: int, kind: str, **fields: object) -> list[Event]:
+        """Return the events of a kind from place `since` on, with these fields."""
+        wanted = {"type": kind, **fields}.items()
+        return [event for event in self.events[since:] if wanted <= event.items()]
 
 
 @contextlib.contextmanager
 def looking_on(show: Show) -> Iterator[Onlooker]:
-    """Look on until the end; the connection is refused by nobody and ends with the show or with us."""
+    """Look on until the end of the block, or of the show."""
     onlooker = Onlooker()
-    with connect(
-        f"{show.url.replace('http', 'ws', 1)}/stream",
-        additional_headers={"Authorization": f"Bearer {show.token}"},
-        proxy=None,
-    ) as socket:
+    url = show._url.replace("http", "ws", 1)
+    with connect(f"{url}/stream", additional_headers=_token(show), proxy=None) as socket:
 
         def read() -> None:
             with contextlib.suppress(ConnectionClosed):
@@ -72,3 +73,7 @@ def looking_on(show: Show) -> Iterator[Onlooker]:
         finally:
             socket.close()
             reader.join(LIMIT_S)
+
+
+def _token(show: Show) -> dict[str, str]:
+    return {"Authorization": f"Bearer {show._token}"}

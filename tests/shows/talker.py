@@ -6,16 +6,12 @@ from collections.abc import AsyncGenerator
 from apps.policy.prompt import Prompt
 from apps.shared.settings import Settings
 
-STORY = (
-    "Once upon a time a little fox ran over the hill. "
-    "Two little foxes ran after him, as fast as they could. "
-    "Then it was dark and they all went home."
-)
+STORY = "Once upon a time a little fox ran over the hill. Two foxes ran after him, as fast as they could."
 SHORT = "Oh, I see."
 
 
 class Talker:
-    """Tells the story word by word."""
+    """Tells it word by word."""
 
     engine, model = "talker", ""
 

@@ -56,6 +56,17 @@ def look(settings: Settings) -> Computer:
     return Computer(cores, cpu_types, types, card, card_bytes)
 
 
+def card_bytes(settings: Settings) -> int:
+    """Return the memory of the graphics card, also one that the ears cannot use; 0 without. Loads nothing."""
+    if settings.asr_device == "cpu":
+        return 0
+    try:
+        cuda.driver()
+        return memory_bytes()
+    except MissingError:
+        return 0
+
+
 def load_libraries() -> None:
     """Load the CUDA libraries: those of `aivt setup cuda`, else the system's own. Raises MissingError."""
     if cuda.installed():

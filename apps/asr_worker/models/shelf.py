@@ -31,7 +31,7 @@ class Installed:
 def find(settings: Settings) -> Path:
     """Return the folder of the model to use.
 
-    With ASR_MODEL empty it looks at this computer, which blocks up to a second.
+    With ASR_MODEL empty, and any model there, it looks at this computer, which blocks up to a second.
     Raises MissingError when it is not there, or not all of it ("asr_model_missing", "..._unfinished",
     "..._damaged", "..._incomplete"); SettingsError for an ASR_MODEL that is no model.
     """
@@ -84,7 +84,9 @@ def best_of(found: list[Installed], wanted: Known, spoken: str) -> Installed | N
 
 def _best(settings: Settings) -> Path:
     found = installed(settings)
-    wanted, _ = advised(settings, computer.look(settings).usable_bytes)
+    # Without any model the process stays as small as it is: looking closely costs 60 MB.
+    card_bytes = computer.look(settings).usable_bytes if found else computer.card_bytes(settings)
+    wanted, _ = advised(settings, card_bytes)
     if best := best_of(found, wanted, language(settings)):
         return best.folder
     what = (
