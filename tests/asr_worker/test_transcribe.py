@@ -16,15 +16,10 @@ from apps.shared.edge import exit_code
 from apps.shared.errors import EngineError
 from apps.shared.settings import PROJECT_DIR, Settings
 from tests.asr_worker.scripted_sound import WORD_S, Reader, SteadyVad, spoken
-from tests.ears.speech import keyboard, mixed, say, white
+from tests.data import recorded
+from tests.ears.speech import keyboard, mixed, white
 
 TINY = PROJECT_DIR / "tests" / "ears" / "tiny"
-SENTENCES = (
-    "switch to the music scene please",
-    "what do you think about this game",
-    "my health is really low",
-)
-VOICES = ("en-us+f3", "en-us+m5", "en-us+Michael")
 
 
 @pytest.fixture(autouse=True)
@@ -169,13 +164,14 @@ def test_without_a_model(run, tmp_path):
 def test_the_stand_in(run, tmp_path, monkeypatch):
     """USE_STUB_ASR needs no model; it hears by the real voice detector that somebody speaks."""
     monkeypatch.setenv("USE_STUB_ASR", "true")
-    speech = say(SENTENCES[0]).padded(0.5, 1.0)
+    said = recorded.sentence(0)
+    speech = said.padded(0.5, 1.0)
     code, lines, _ = run(write(tmp_path / "a.wav", speech.samples))
     assert code == 0
     (final,) = of(lines, "final")
     assert final["text"]
     assert final["start_s"] == pytest.approx(0.5, abs=0.15)
-    assert final["end_s"] == pytest.approx(0.5 + say(SENTENCES[0]).duration_s, abs=0.25)
+    assert final["end_s"] == pytest.approx(0.5 + said.duration_s, abs=0.25)
 
 
 # --- one utterance, for `aivt devices --test` --------------------------------------------------------
@@ -204,28 +200,17 @@ def tiny(monkeypatch):
     monkeypatch.setenv("ASR_DEVICE", "cpu")
 
 
-def three():
-    """Three sentences, each by another voice that the model never heard, and where they are."""
-    parts, places, at_s = [np.zeros(RATE_HZ // 2, np.float32)], [], 0.5
-    for text, voice in zip(SENTENCES, VOICES, strict=True):
-        speech = say(text, voice)
-        places.append((at_s, at_s + speech.duration_s))
-        parts += [speech.samples, np.zeros(round(1.3 * RATE_HZ), np.float32)]
-        at_s += speech.duration_s + 1.3
-    return np.concatenate(parts), places
-
-
 def plain(text):
     return text.lower().translate(str.maketrans("", "", ".?,!"))
 
 
-def test_three_sentences(run, tiny, tmp_path):
+def test_three_sentences(run, tiny):
     """The real model, voice detector and endpoint: partials that grow, finals that are right."""
-    samples, places = three()
-    code, lines, _ = run(write(tmp_path / "a.wav", samples))
+    places = [(line[0].start_s, line[-1].end_s) for line in recorded.words()]
+    code, lines, _ = run(recorded.THREE)
     assert code == 0
     finals = of(lines, "final")
-    assert [plain(line["text"]) for line in finals] == list(SENTENCES)
+    assert [plain(line["text"]) for line in finals] == recorded.texts()
     for line, (start_s, end_s) in zip(finals, places, strict=True):
         assert line["start_s"] == pytest.approx(start_s, abs=0.2)
         assert line["end_s"] == pytest.approx(end_s, abs=0.25)
@@ -239,17 +224,16 @@ def test_three_sentences(run, tiny, tmp_path):
 
 def test_a_sentence_in_noise(run, tiny, tmp_path):
     """Hiss and typing around it are no speech."""
-    speech = say(SENTENCES[0]).padded(2.0, 3.0)
+    speech = recorded.sentence(2).padded(2.0, 3.0)
     noisy = mixed(
         mixed(speech, white(speech.duration_s, seed=1), 20), keyboard(speech.duration_s, seed=2), 15
     )
     code, lines, _ = run(write(tmp_path / "a.wav", noisy.samples))
     assert code == 0
-    assert [plain(line["text"]) for line in of(lines, "final")] == [SENTENCES[0]]
+    assert [plain(line["text"]) for line in of(lines, "final")] == [recorded.texts()[2]]
 
 
 def test_once_with_the_model(tiny):
     """What was just said into the microphone."""
-    assert (
-        plain(transcribe_once(Settings(), say(SENTENCES[2]).padded(0.5, 0.5).samples) or "") == SENTENCES[2]
-    )
+    heard = transcribe_once(Settings(), recorded.sentence(1).padded(0.5, 0.5).samples)
+    assert plain(heard or "") == recorded.texts()[1]
