@@ -55,7 +55,7 @@ _YES_I_DO = re.compile(
 )
 # "so i think", "that was really": mostly something follows, although the last word ends many a sentence.
 _BEGINS = re.compile(
-    r"(?:(?:^|\b(?:and|but|so|because|now) )i (?:think|mean|guess|feel|hope|wish|want|like|love)"
+    r"(?:(?:^|\b(?:and|but|so|because|now|well|um|uh|er|okay|ok|yeah|yes|no) )i (?:think|mean|guess|feel|hope|wish|want|like|love)"
     r"|\b(?:am|are|is|was|were|i'm|you're|it's|that's|we're) (?:really|so|just|too))$"
 )
 _ASKING = _set("what who whom where what's who's where's")  # "what are you looking at"
@@ -98,7 +98,8 @@ def _english(words: list[str], stopped: bool) -> Completeness:
         return "finished"
     if _leads_on(words, plain):
         return "open" if stopped else "unfinished"
-    return "finished" if stopped else "open"
+    alone = len(words) == 1  # a name, "wait": recognisers set a full stop after any lone word
+    return "finished" if stopped and not alone else "open"
 
 
 def _leads_on(words: list[str], plain: str) -> bool:

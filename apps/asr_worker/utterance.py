@@ -216,6 +216,7 @@ class Utterance:
         elif code := refused(result, seconds(window.samples), self._voiced_s):
             self._nothing("hallucination", code)
         elif self._means.echo.matches(result.text, self._start_s):
+            self._means.echo.learn(self._start_s)
             self._nothing("echo", "she has just said this herself")
         else:
             self._tell(result, window)

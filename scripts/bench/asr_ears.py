@@ -1,7 +1,7 @@
 """The real ears, in a process of their own: the worker's pipeline from a source to its messages.
 
-Run as `python -m scripts.bench.asr_ears`, with the settings in the environment: says `READY`; then takes a WAV
-file a line, hears it in real time, and prints one JSON object about it, as scripts.bench.asr_floor does.
+Run as `python -m scripts.bench.asr_ears`, with the settings in the environment: says `READY`; then takes a
+WAV file a line, hears it in real time, and prints one JSON object about it, as scripts.bench.asr_floor does.
 """
 
 import asyncio
@@ -52,10 +52,15 @@ async def hear(settings: Settings, recogniser: Recogniser, path: str) -> dict[st
 
 
 def _shown(one: Partial | Transcript, began_s: float) -> Shown:
-    final = isinstance(one, Transcript)
-    stable = len(one.text) if isinstance(one, Transcript) else one.stable
-    times_s = (at_s - began_s for at_s in (one.start_s, one.end_s, one.at_s))
-    return Shown(one.text, stable, *times_s, utterance=one.utterance_id, final=final)
+    return Shown(
+        text=one.text,
+        stable=len(one.text) if isinstance(one, Transcript) else one.stable,
+        from_s=one.start_s - began_s,
+        to_s=one.end_s - began_s,
+        at_s=one.at_s - began_s,
+        utterance=one.utterance_id,
+        final=isinstance(one, Transcript),
+    )
 
 
 def _end(one: Transcript, began_s: float) -> dict[str, float]:

@@ -4,8 +4,8 @@ It feeds Silero frame by frame, has faster-whisper transcribe the growing buffer
 speaks, and once more when the voice has been gone for a fixed time. Nothing is heard while it transcribes;
 it catches up afterwards.
 
-Run as `python -m scripts.bench.asr_floor MODEL_FOLDER DEVICE COMPUTE_TYPE THREADS PAUSE_S`: says `READY`; then
-takes a WAV file a line, plays it to itself in real time, and prints one JSON object about it.
+Run as `python -m scripts.bench.asr_floor MODEL_FOLDER DEVICE COMPUTE_TYPE THREADS PAUSE_S`: says `READY`;
+then takes a WAV file a line, plays it to itself in real time, and prints one JSON object about it.
 """
 
 import json
@@ -67,9 +67,7 @@ class Bot:
         text = "".join(segment.text for segment in segments).strip()
         at_s = time.perf_counter() - self._began_s
         times = {"from_s": self._from_s, "to_s": end_s, "at_s": at_s}
-        self.shown.append(
-            {"text": text, "stable": 0, **times, "utterance": str(self._count), "final": final}
-        )
+        self.shown.append({"text": text, "stable": 0, **times, "utterance": str(self._count), "final": final})
 
 
 def main(folder: str, device: str, compute_type: str, threads: str, pause_s: str) -> None:
@@ -82,7 +80,7 @@ def main(folder: str, device: str, compute_type: str, threads: str, pause_s: str
             sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         cpu_s = time.process_time()
         bot = Bot(model, float(pause_s))
-        bot.hear(sound.astype(np.float32) / 32768)
+        bot.hear(sound.astype(np.float32) / np.float32(32768))
         cpu_s = time.process_time() - cpu_s
         print(json.dumps({"shown": bot.shown, "ends": bot.ends, "cpu_s": cpu_s}), flush=True)
 

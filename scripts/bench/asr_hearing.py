@@ -15,6 +15,7 @@ from scripts.bench.programs import Program
 
 BLOCK = 10  # sentences at a stretch
 LOAD_LIMIT_S = 120.0
+NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
 LAST_S = 30.0  # for what is decoded when a recording is over
 
 PARTIAL_MS = 600
@@ -63,12 +64,13 @@ def measure(settings: Settings, env: dict[str, str], turns: int, report: Report)
     chosen = choice.choose(settings, folder)
     arguments = (str(folder), chosen.device, chosen.compute_type, str(chosen.cpu_threads))
     parties = {"ears": Party(), "floor": Party()}
+    simple = {name: value for name, value in env.items() if name != NUMPY_THREADS}  # nobody thinks of it
     with ExitStack() as running:
         place = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="aivt-bench-")))
         programs = {
             "ears": running.enter_context(Program("scripts.bench.asr_ears", env=env)),
             "floor": running.enter_context(
-                Program("scripts.bench.asr_floor", *arguments, str(settings.asr_pause_s), env=env)
+                Program("scripts.bench.asr_floor", *arguments, str(settings.asr_pause_s), env=simple)
             ),
         }
         for program in programs.values():

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from apps.shared.clock import now_s
-from scripts.bench.asr_speech import RATE_HZ, Recording, said
+from scripts.bench.asr_speech import Recording, said
 from scripts.bench.figures import Report, progress
 from scripts.bench.programs import Program
-from tests.ears.speech import Samples, cough, keyboard, music, pink
+from tests.ears.speech import RATE_HZ, Samples, cough, keyboard, music, pink
 
 HOURS = 4.0
 WALL_LIMIT_S = 420.0  # what is not done by then is left out; how much was heard is among the figures
@@ -65,7 +65,10 @@ def measure(env: dict[str, str], turns: int, report: Report) -> None:
         "soak_nothing": last.get("NoWords", 0),
     }
     report.bar(
-        f"memory in {last['hours']:.1f} h of sound, more than warm", highest_mb - warm["rss_mb"], GROWTH_MB, "MB"
+        f"memory in {last['hours']:.1f} h of sound, more than warm",
+        highest_mb - warm["rss_mb"],
+        GROWTH_MB,
+        "MB",
     )
 
 

@@ -1,7 +1,7 @@
 """Hours of sound through the real ears in one process, as fast as it goes: does its memory stay?
 
-Run as `python -m scripts.bench.asr_soak SCENE.wav`, with the settings in the environment: takes lines, each for
-one more playing of the scene, and prints one JSON object with the resident memory after it.
+Run as `python -m scripts.bench.asr_soak SCENE.wav`, with the settings in the environment: takes lines, each
+for one more playing of the scene, and prints one JSON object with the resident memory after it.
 """
 
 import asyncio

@@ -66,7 +66,9 @@ def same(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int, int]]:
     for change in Levenshtein.opcodes(one, other):
         if change.tag == "equal":
             yield from zip(
-                range(change.src_start, change.src_end), range(change.dest_start, change.dest_end), strict=True
+                range(change.src_start, change.src_end),
+                range(change.dest_start, change.dest_end),
+                strict=True,
             )
 
 

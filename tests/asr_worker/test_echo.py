@@ -5,7 +5,7 @@ from apps.asr_worker.echo import OPEN_S, REMEMBERED_S, TAIL_S, Echo
 from apps.asr_worker.sound import FRAME_S, RATE_HZ
 from apps.shared.messages import HerVoice
 from tests.asr_worker.room import levels_db, loud, room, scene
-from tests.ears.speech import say
+from tests.ears.speech import HELD_OUT, say
 
 HERS = "Oh hello there, chat! I really love pineapple on pizza, but my brother can't stand it."
 
@@ -97,13 +97,41 @@ def test_what_was_learnt_is_kept_between_her_turns(her, streamer):
 
 
 def test_louder_speakers_are_learnt(her):
-    """When they are turned up in mid-sentence, her echo is held again after some seconds."""
+    """When they are turned up in mid-sentence, her echo is held again, also when its words are not known."""
     length_s = len(her) / RATE_HZ
-    quiet, louder = room(loud(her, -45), 0.08), room(loud(her, -25), 0.08)
+    quiet, louder = room(loud(her, -45), 0.08), room(loud(her, -33), 0.08)
     sounds = [(quiet, 0), (louder, length_s), (louder, 2 * length_s), (louder, 3 * length_s)]
     flags = held(Echo("speakers"), levels_of(4 * length_s, *sounds), said(0, 4 * length_s))
     assert not flags[round(length_s / FRAME_S) :].all()
     assert flags[round((4 * length_s - REMEMBERED_S) / FRAME_S) :].all()
+
+
+@pytest.mark.parametrize("above_db", [18, 24])
+def test_who_speaks_over_her_for_long_is_heard_to_the_end(above_db):
+    """Twenty seconds of the streamer, while she goes on, are not learnt as her echo."""
+    hers = np.concatenate([say(text, "en-us+f3").samples for text in HELD_OUT])[: 28 * RATE_HZ]
+    his = np.concatenate([say(text, "en-us+m5").samples for text in HELD_OUT])[: 20 * RATE_HZ]
+    his = loud(his, -40 + above_db)
+    flags = held(Echo("speakers"), levels_of(30, (room(loud(hers, -40), 0.08), 0.5), (his, 6)), said(0.5, 30))
+    voiced = levels_db(his.astype(np.float32)) > -40 + above_db - 15
+    first = round(6 / FRAME_S)
+    assert flags[first : first + len(voiced)][voiced].mean() < 0.05
+    assert flags[round(27 / FRAME_S) :].all()
+
+
+def test_words_that_were_hers_teach_how_loud_she_is(her):
+    """Once an utterance has turned out to be her echo, the same loudness is held."""
+    length_s = len(her) / RATE_HZ
+    quiet, louder = room(loud(her, -45), 0.08), room(loud(her, -25), 0.08)
+    levels = levels_of(2 * length_s, (quiet, 0), (louder, length_s))
+    echo = Echo("speakers")
+    change, told_s = round(length_s / FRAME_S), length_s + 2
+    told = round(told_s / FRAME_S)
+    flags = held(echo, levels[:told], said(0, 2 * length_s)[:1])
+    assert not flags[change:].all()
+    echo.learn(length_s)
+    rest = np.array([echo.holds(level, at * FRAME_S) for at, level in enumerate(levels[told:], told)])
+    assert rest[round(OPEN_S / FRAME_S) + 1 :].all()
 
 
 def test_a_click_does_not_open(her):

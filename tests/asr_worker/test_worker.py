@@ -440,6 +440,20 @@ async def test_a_recording_that_cannot_be_used(start, tmp_path, content):
     assert rig.light == ("ok", True)
 
 
+async def test_a_damaged_recording_without_a_microphone(start, tmp_path):
+    """The light tells of the file, which matters more than that there is no microphone."""
+    rig = start(asr_input="none")
+    path = tmp_path / "notes.wav"
+    path.write_text("nothing to be heard")
+    await asyncio.sleep(1)
+    rig.asr.receive(PlayFile(path=str(path)))
+    assert rig.light == ("starting", False)
+    await asyncio.sleep(1)
+    assert rig.light[0] == "degraded"
+    assert str(path) in rig.asr.health().reason
+    assert {health.state for health in rig.of(Health)} == {"off", "starting", "degraded"}, "never well"
+
+
 async def test_another_recording(start, tmp_path):
     """It takes the place of the one that is heard; when the orchestrator is lost there is none."""
     rig = start()

@@ -1,6 +1,6 @@
 """Makes `three_sentences.wav` and its words: `python -m tests.data.record`, in a process of its own.
 
-espeak-ng says a sentence a little differently each time, so what a test asks for word by word is recorded once.
+espeak-ng says a sentence a little differently each time: what is asked for word by word is recorded once.
 """
 
 import json

@@ -204,6 +204,13 @@ async def test_what_goes_wrong_is_written_down_once():
         assert on_air.rows.incidents == [("tts", "no sound card"), ("tts", "its connection has ended")]
 
 
+async def test_what_is_off_is_no_incident():
+    """Somebody has switched it off, or has not set it up: nothing has happened."""
+    async with with_both() as on_air:
+        on_air.conductor.receive("tts", Health(state="off", ready=False, reason="switched off"))
+        assert on_air.rows.incidents == []
+
+
 async def test_trouble_with_the_journal_is_seen_and_passes():
     """The orchestrator's own light, with a fix; the show goes on."""
     async with with_both() as on_air:

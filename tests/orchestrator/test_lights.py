@@ -77,6 +77,21 @@ def test_who_is_silent_hangs_and_may_wake_up():
     assert lights.hung(104.1 + SILENT_S) == ["policy", "tts"]
 
 
+def test_any_sign_of_life_ends_it():
+    """Ears that hear tell levels all the time, and therefore send no heartbeats."""
+    lights = joined("policy", "tts")
+    assert not lights.seen("tts", 100.5)
+    assert lights.hung(100.5 + SILENT_S + 0.1) == ["policy", "tts"]
+    assert lights.seen("tts", 104.0)
+    light = lights.status(104.0)["tts"]
+    assert (light["state"], light["reason"], light["engine"]) == ("ok", "", "tone")
+    assert lights.missing() == "policy_down: has not answered for 3 s"
+    assert not lights.seen("tts", 104.1)
+    lights.joined("policy", 8, 105.0)
+    assert not lights.seen("policy", 105.0)
+    assert not lights.seen("supervisor", 105.0)
+
+
 @pytest.mark.parametrize(("state", "hopeless"), [("starting", False), ("down", True)])
 def test_the_supervisor_speaks_for_a_process_that_cannot(state, hopeless):
     """Being restarted there is hope, given up there is none."""

@@ -9,6 +9,7 @@ import soxr
 
 from tests.ears.speech import RATE_HZ, Samples, say
 
+TINY = "tests/ears/tiny"  # the model that understands it
 VOICE = "en-us+m5"  # one that the model never heard
 QUESTION = "hello kitsu, how are you?"
 LONG = "i think we should go to the next level, because my health is really low, and the boss is really big."
@@ -25,7 +26,7 @@ def write(
 ) -> Path:
     """Write sound of 16 kHz at another rate, the same on every channel, 16 or 24 bits wide."""
     sound = np.clip(soxr.resample(samples, RATE_HZ, rate_hz) if rate_hz != RATE_HZ else samples, -1, 1)
-    whole = np.repeat((sound * 0x7FFFFFFF).astype("<i4"), channels)
+    whole = np.repeat((sound.astype(np.float64) * 0x7FFFFFFF).astype("<i4"), channels)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(width_bytes)

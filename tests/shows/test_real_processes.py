@@ -88,7 +88,7 @@ def test_nothing_is_left_behind(tmp_path, how):
     """Ctrl+C, a closed terminal, a polite and a rude kill of the supervisor: no process outlives it."""
     with real_show(tmp_path) as show:
         family = show.family()
-        assert len(family) == 4
+        assert len(family) == 5
         names = {process.pid: process.cmdline()[-1] for process in family}
         os.kill(show.process.pid, how)
         _gone, alive = psutil.wait_procs(family, timeout=10)

@@ -27,12 +27,17 @@ SCRIPT = (
 
 
 class Scripted:
-    """Gives the lines of SCRIPT in turn, one for each utterance. It cannot fail and needs no model."""
+    """Gives the lines of SCRIPT in turn, one for each utterance. It cannot fail and needs no model.
+
+    An utterance is a new one when its window is no longer than that of the last full decode: what was decoded in
+    a pause, and then went on, has grown.
+    """
 
     engine = "scripted"
     model = "stand-in: made-up lines whatever is said"
     trouble: AivtError | None = None
-    _utterances = 0
+    _number = 0  # of the line
+    _whole_samples = 0  # of the last full decode; 0: none of this line yet
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings as every engine does; none of them changes a line."""
@@ -46,7 +51,7 @@ class Scripted:
         if _silent(samples):
             return Hypothesis("")
         count = max(1, int(len(samples) / RATE_HZ * WORDS_PER_S))
-        return Hypothesis(" ".join(self._line()[:count]), avg_logprob=AVG_LOGPROB)
+        return Hypothesis(" ".join(self._line(samples)[:count]), avg_logprob=AVG_LOGPROB)
 
     def final(
         self,
@@ -56,8 +61,8 @@ class Scripted:
         """See Recogniser: the whole line, its words evenly over the time; the next utterance has the next."""
         if _silent(samples):
             return Hypothesis("", no_speech_prob=1.0)
-        line = self._line()
-        self._utterances += 1
+        line = self._line(samples)
+        self._whole_samples = len(samples)
         word_s = len(samples) / RATE_HZ / len(line)
         words = tuple(
             HeardWord(text, place * word_s, (place + 1) * word_s, PROBABILITY)
@@ -68,8 +73,11 @@ class Scripted:
     def close(self) -> None:
         """Nothing to free."""
 
-    def _line(self) -> list[str]:
-        return SCRIPT[self._utterances % len(SCRIPT)].split()
+    def _line(self, samples: Samples) -> list[str]:
+        if 0 < len(samples) <= self._whole_samples:
+            self._number += 1
+            self._whole_samples = 0
+        return SCRIPT[self._number % len(SCRIPT)].split()
 
 
 def _silent(samples: Samples) -> bool:

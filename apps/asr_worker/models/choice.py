@@ -50,7 +50,7 @@ def choose(settings: Settings, model_dir: Path) -> Choice:
     """
     size_bytes = (model_dir / "model.bin").stat().st_size
     chosen = decide(settings, computer.look(settings), size_bytes)
-    trouble = {"trouble": str(chosen.trouble), "fix": chosen.trouble.fix} if chosen.trouble else {}
+    fix = {"fix": chosen.trouble.fix} if chosen.trouble else {}
     log.info(
         "speech model",
         model=model_dir.name,
@@ -58,7 +58,7 @@ def choose(settings: Settings, model_dir: Path) -> Choice:
         compute_type=chosen.compute_type,
         cpu_threads=chosen.cpu_threads,
         why=chosen.why,
-        **trouble,
+        **fix,
     )
     return chosen
 

@@ -61,3 +61,10 @@ def test_its_lines_are_believed(scripted):
 def test_it_says_that_it_is_a_stand_in(scripted):
     """Nobody takes its lines for what was said."""
     assert "stand-in" in scripted.model
+
+
+def test_a_pause_in_an_utterance_costs_no_line(scripted):
+    """A full decode in the hope that it was over, and the utterance went on: its line stays the same."""
+    early, whole = scripted.final(hum(1), ()), scripted.final(hum(2.5), ())
+    assert early.text == whole.text == SCRIPT[0]
+    assert scripted.partial(hum(0.5), ()).text == SCRIPT[1].split()[0]
