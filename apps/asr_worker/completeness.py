@@ -55,7 +55,8 @@ _YES_I_DO = re.compile(
 )
 # "so i think", "that was really": mostly something follows, although the last word ends many a sentence.
 _BEGINS = re.compile(
-    r"(?:(?:^|\b(?:and|but|so|because|now|well|um|uh|er|okay|ok|yeah|yes|no) )i (?:think|mean|guess|feel|hope|wish|want|like|love)"
+    r"(?:(?:^|\b(?:and|but|so|because|now|well|um|uh|er|okay|ok|yeah|yes|no) )"
+    r"i (?:think|mean|guess|feel|hope|wish|want|like|love)"
     r"|\b(?:am|are|is|was|were|i'm|you're|it's|that's|we're) (?:really|so|just|too))$"
 )
 _ASKING = _set("what who whom where what's who's where's")  # "what are you looking at"

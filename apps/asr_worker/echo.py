@@ -92,7 +92,7 @@ class Echo:
         return at_s > self._open_until_s
 
     def learn(self, since_s: float) -> None:
-        """Take what was let through since then for her echo, as its words were hers: she has become louder."""
+        """Take what was let through since then for her echo: its words were hers, so she is louder now."""
         self._levels_db.extend(level_db for at_s, level_db in self._let_through if at_s >= since_s)
         self._let_through.clear()
 

@@ -94,16 +94,19 @@ class Hearing:
     def end(self) -> None:
         """There will be no more sound, or none that follows: what is being said ends here."""
         self._decoder.watch()
-        if self._endpointer.speaking:
+        if self._utterance is not None:
+            end_s = max(self._end_s, self._utterance.start_s)  # no sound since the key was pressed
             if self._ears.push_to_talk:
-                self._obey(self._endpointer.release(self._end_s))
+                self._obey(self._endpointer.release(end_s))
             for number in range(round(WAIT_S / FRAME_S)):
                 if not self._endpointer.speaking:
                     break
-                self._listen(Frame(_SILENCE, self._end_s + number * FRAME_S))
+                self._listen(Frame(_SILENCE, end_s + number * FRAME_S))
         self._reset()
-        if self._ears.push_to_talk and self._ears.talking:
-            self._obey(self._endpointer.press(self._now_s()))
+
+    def close(self) -> None:
+        """Decode nothing more. To be called before the thread is shut down."""
+        self._decoder.close()
 
     async def settled(self) -> None:
         """Wait until everything that was heard is decoded."""
@@ -175,6 +178,8 @@ class Hearing:
         push = self._ears.push_to_talk
         if not self._ears.on or (push and not self._ears.talking and not self._endpointer.speaking):
             return
+        if push and not self._endpointer.speaking:  # end() came while the key was held
+            self._obey(self._endpointer.press(frame.at_s))
         if self._echo.holds(_level_db(frame.samples), frame.at_s):
             self._listen(replace(frame, samples=_SILENCE))
         else:

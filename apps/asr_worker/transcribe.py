@@ -129,6 +129,7 @@ async def _transcribe(
         async with asyncio.timeout(LAST_S):
             await hearing.settled()
     finally:
+        hearing.close()
         thread.shutdown(wait=True, cancel_futures=True)
         recogniser.close()
 

@@ -80,7 +80,7 @@ class Utterance:
     def __init__(self, began: Began, means: Means) -> None:
         self._means = means
         self._id = uuid.uuid4().hex[:12]
-        self._start_s = began.start_s
+        self.start_s = began.start_s
         self._keep_from_s = means.endpointer.keep_from_s
         self._agreement = Agreement()
         self._shown = ("", 0, False)
@@ -104,7 +104,7 @@ class Utterance:
             self._voice_since_look = True
             self._paused_s = None
         pause_s = max(PARTIAL_S, REST * self._means.decoder.partial_s)
-        unclear = self._voice_since_look or (not self._settled and self._guess is None)
+        unclear = self._voice_since_look or not (self._settled or self._guessed)
         if unclear and frame.end_s - self._looked_to_s >= pause_s - FRAME_S / 2:
             self._look()
 
@@ -150,7 +150,7 @@ class Utterance:
         )
 
     def _seen(self, result: Result, window: _Window, paused_s: float | None) -> None:
-        if self._end is not None or self.over or isinstance(result, AivtError):
+        if self._end is not None or self.over or self._guessed or isinstance(result, AivtError):
             return
         still = paused_s is not None and paused_s == self._paused_s
         if text := self._believed(result, window):
@@ -158,6 +158,11 @@ class Utterance:
             self._show(shown.text, shown.stable, window.to_s, paused=still)
         if still and self._means.decoder.final_s <= GUESS_LIMIT_S:
             self._begin_guess()
+
+    @property
+    def _guessed(self) -> bool:
+        """Whether the full decode has begun in this pause: it knows better than a later partial."""
+        return self._guess is not None and self._guess.paused_s == self._paused_s
 
     def _begin_guess(self) -> None:
         assert self._paused_s is not None
@@ -184,7 +189,7 @@ class Utterance:
         """Return the text, or "" if it is better not shown."""
         if not result.text or refused(result, seconds(window.samples), self._voiced_s):
             return ""
-        return "" if self._means.echo.matches(result.text, self._start_s, whole=False) else result.text
+        return "" if self._means.echo.matches(result.text, self.start_s, whole=False) else result.text
 
     def _show(self, text: str, stable: int, to_s: float, *, paused: bool) -> None:
         self._settled = stable >= len(text)
@@ -200,7 +205,7 @@ class Utterance:
                 text=text,
                 stable=stable,
                 complete=complete,
-                start_s=self._start_s,
+                start_s=self.start_s,
                 end_s=to_s,
                 at_s=self._means.now_s(),
             )
@@ -215,8 +220,8 @@ class Utterance:
             self._nothing("no_words")
         elif code := refused(result, seconds(window.samples), self._voiced_s):
             self._nothing("hallucination", code)
-        elif self._means.echo.matches(result.text, self._start_s):
-            self._means.echo.learn(self._start_s)
+        elif self._means.echo.matches(result.text, self.start_s):
+            self._means.echo.learn(self.start_s)
             self._nothing("echo", "she has just said this herself")
         else:
             self._tell(result, window)
@@ -239,8 +244,8 @@ class Utterance:
                 utterance_id=self._id,
                 text=result.text,
                 words=words,
-                start_s=self._start_s,
-                end_s=self._end.end_s,
+                start_s=self.start_s,
+                end_s=min(self._end.end_s, at_s),
                 ended_s=min(self._end.at_s, at_s),
                 at_s=at_s,
                 avg_logprob=result.avg_logprob,
@@ -256,8 +261,8 @@ class Utterance:
             NoWords(
                 utterance_id=self._id,
                 code=code,
-                start_s=self._start_s,
-                end_s=self._end.end_s if self._end else at_s,
+                start_s=self.start_s,
+                end_s=min(self._end.end_s, at_s) if self._end else at_s,
                 at_s=at_s,
                 reason=reason,
             )

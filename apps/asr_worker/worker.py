@@ -113,6 +113,8 @@ class Asr:
                     self._changed()
         finally:
             self._loader.shutdown(wait=False, cancel_futures=True)
+            if self._hearing is not None:
+                self._hearing.close()
             self._thread.shutdown(wait=True, cancel_futures=True)
             if self._recogniser is not None:
                 self._recogniser.close()

@@ -1,5 +1,7 @@
 import asyncio
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -149,6 +151,18 @@ async def test_a_full_decode_that_takes_long_is_not_begun_on_a_guess():
     assert rig.texts()[-1] == "hello kitsu what do you think"
 
 
+@pytest.mark.parametrize("words", [2, 3, 4, 5, 6])
+async def test_one_full_decode_a_pause(words):
+    """A partial that waited for the guess neither replaces what is shown nor asks for another guess."""
+    rig = Rig(Paced(partial=0.02, final=0.3), asr_pause_s=1.5)
+    pause_s = words * WORD_S + 0.11
+    asyncio.get_running_loop().call_later(pause_s, rig.thread.takes_s.update, {"partial": 0.35})
+    await rig.hear(f"{' '.join(WORDS[:words])} {'_ ' * 12}")
+    assert [kind for kind, _ in rig.reader.calls].count("final") == 1
+    (final,) = rig.told(Transcript)
+    assert final.at_s == final.ended_s
+
+
 async def test_one_decode_at_a_time():
     """A slow recogniser gets fewer partials, each of the newest sound, and every final is made."""
     rig = Rig(Paced(partial=0.7, final=1.1))
@@ -208,6 +222,26 @@ async def test_who_has_more_to_say_gets_time():
     assert not any(partial.complete for partial in rig.told(Partial))
     (final,) = rig.told(Transcript)
     assert final.ended_s - final.end_s > 1.5 * WAIT_S
+
+
+@pytest.mark.parametrize("words", [None, "yes go on"])
+async def test_shut_down_in_mid_decode(monkeypatch, words):
+    """Neither what waits nor what the running decode would lead to is given to a thread that is gone."""
+    loop, raised = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _loop, context: raised.append(context["message"]))
+    with ThreadPoolExecutor(1) as thread:
+        rig = Rig(thread)
+        await rig.hear("hello kitsu")
+        await play(rig.hearing.hear, np.zeros(round(0.1 * RATE_HZ), np.float32))  # the pause is not yet seen
+        await rig.hearing.settled()
+        hold, partial = threading.Event(), rig.reader.partial
+        monkeypatch.setattr(rig.reader, "partial", lambda *given: hold.wait(10) and partial(*given))
+        await rig.hear("_" if words is None else f"{words} _ _ _ _")
+        rig.hearing.close()
+        hold.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert raised == []
 
 
 async def test_words_twice_the_same_are_stable():
@@ -404,6 +438,35 @@ async def test_a_key_pressed_for_nothing():
         await rig.hear("_ _ _ _")
     assert rig.codes() == ["no_words", "no_words"]
     assert rig.told(Partial) == []
+
+
+async def test_the_microphone_is_lost_while_the_key_is_held():
+    """What was said ends there, and nothing more begins before there is sound again."""
+    rig = Rig(asr_mode="push")
+    rig.hearing.listen(Ears(on=True, push_to_talk=True, talking=True))
+    await rig.hear("hello kitsu")
+    for _ in range(5):
+        await asyncio.sleep(1)
+        rig.hearing.end()
+    assert rig.texts() == ["hello kitsu"]
+    assert len(rig.told(UtteranceStarted)) == 1
+    await rig.hear("what do you")
+    rig.hearing.listen(Ears(on=True, push_to_talk=True))
+    await rig.hear("_ _ _")
+    assert rig.texts() == ["hello kitsu", "what do you"]
+    assert rig.codes() == []
+
+
+async def test_a_key_held_where_there_is_no_microphone():
+    """Nothing was said, told once, and it does not end before it began."""
+    rig = Rig(asr_mode="push")
+    await asyncio.sleep(10)
+    rig.hearing.listen(Ears(on=True, push_to_talk=True, talking=True))
+    for _ in range(3):
+        await asyncio.sleep(1)
+        rig.hearing.end()
+    (nothing,) = rig.told(NoWords)
+    assert nothing.start_s <= nothing.end_s <= nothing.at_s
 
 
 async def test_ears_off_while_the_key_is_held():

@@ -29,8 +29,8 @@ SCRIPT = (
 class Scripted:
     """Gives the lines of SCRIPT in turn, one for each utterance. It cannot fail and needs no model.
 
-    An utterance is a new one when its window is no longer than that of the last full decode: what was decoded in
-    a pause, and then went on, has grown.
+    An utterance is a new one when its window is no longer than that of the last full decode: what was decoded
+    in a pause, and then went on, has grown.
     """
 
     engine = "scripted"
