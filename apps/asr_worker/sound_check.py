@@ -11,9 +11,9 @@ import soxr
 import structlog
 
 from apps.asr_worker.level import FULL_SCALE, LevelMeter, Loudness, decibels, peak
-from apps.asr_worker.quality import NO_SIGNAL, NOTHING
 from apps.asr_worker.sound import RATE_HZ, Samples
 from apps.asr_worker.sources import open_source
+from apps.asr_worker.sources.quality import NO_SIGNAL, NOTHING
 from apps.shared.clock import now_s as shared_clock
 from apps.shared.errors import AivtError, MissingError, SettingsError
 from apps.shared.settings import Settings

@@ -16,10 +16,10 @@ from apps.asr_worker import recognisers
 from apps.asr_worker.hallucinations import refused
 from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.kept import seconds
-from apps.asr_worker.recording import pieces
 from apps.asr_worker.sound import FRAME_SAMPLES, RATE_HZ, Block, Samples
+from apps.asr_worker.sources.recording import pieces
+from apps.asr_worker.sources.wav import WavSource
 from apps.asr_worker.vads import open_vad
-from apps.asr_worker.wav import WavSource
 from apps.shared.clock import now_s as shared_clock
 from apps.shared.edge import known
 from apps.shared.errors import EngineError, MissingError

@@ -25,7 +25,7 @@ REST = 1.5  # times a partial's own length before the next: a slow processor has
 GUESS_LIMIT_S = 0.6  # a full decode that takes longer is not begun on a guess: who goes on would wait for it
 TAIL_S = 0.2  # of silence after the last voice helps the recogniser to see that it was the last
 
-_Code = Literal["no_words", "hallucination", "echo", "ears_off", "failed"]
+_Code = Literal["no_words", "hallucination", "echo", "forgotten", "failed"]
 
 log = structlog.get_logger()
 
@@ -134,7 +134,7 @@ class Utterance:
     def forget(self) -> None:
         """Nobody is to know what it said."""
         if not self.over:
-            self._nothing("ears_off", "the ears were switched off")
+            self._nothing("forgotten", "the ears were switched, or whoever listened to them is gone")
 
     def _window(self, to_s: float = float("inf")) -> _Window:
         return _Window(*self._means.kept.between(self._keep_from_s, to_s))

@@ -16,11 +16,12 @@ import structlog
 from apps.asr_worker import recognisers
 from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.recogniser import Recogniser
-from apps.asr_worker.source import Source
+from apps.asr_worker.sound import Block
 from apps.asr_worker.sources import open_source
+from apps.asr_worker.sources.source import Source
+from apps.asr_worker.sources.wav import WavSource
 from apps.asr_worker.vads import open_vad
 from apps.asr_worker.voice_activity import Vad
-from apps.asr_worker.wav import WavSource
 from apps.shared.client import Client
 from apps.shared.clock import now_s as shared_clock
 from apps.shared.edge import known
@@ -39,6 +40,7 @@ from apps.shared.process import run_worker
 from apps.shared.settings import Settings
 
 NOTHING_S = 1.0  # a microphone gives sound all the time
+WAITS_S = 0.1  # enough for what waits already
 PROBE_S = 10.0  # a model that is missing may have been downloaded
 RETRY_S = 60.0  # one that does not load costs memory and time at each try
 
@@ -156,8 +158,7 @@ class Asr:
             over = False
             while not over:
                 try:
-                    async with asyncio.timeout(NOTHING_S):
-                        block = await source.read()
+                    block = await _next(source)
                 except TimeoutError:  # unplugged in mid-word: whoever waits for the rest waits for ever
                     if instead or self._file is None:
                         self._hearing.end()
@@ -283,6 +284,16 @@ class _Unawaited(Executor):
         future.set_running_or_notify_cancel()
         threading.Thread(target=run, name="loading", daemon=True).start()
         return future
+
+
+async def _next(source: Source) -> Block | None:
+    """Return the next sound. Raises TimeoutError when none comes, and not when it was we who were held up."""
+    try:
+        async with asyncio.timeout(NOTHING_S):
+            return await source.read()
+    except TimeoutError:
+        async with asyncio.timeout(WAITS_S):
+            return await source.read()
 
 
 def _light(

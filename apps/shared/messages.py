@@ -339,7 +339,7 @@ class NoWords(Message, frozen=True, kw_only=True):
     """The utterance was nothing to answer: a cough, music, her own echo."""
 
     utterance_id: str
-    code: Literal["no_words", "hallucination", "echo", "ears_off", "failed"]
+    code: Literal["no_words", "hallucination", "echo", "forgotten", "failed"]
     start_s: float
     end_s: float
     at_s: float

@@ -15,8 +15,8 @@ from typing import Any
 from apps.asr_worker import recognisers
 from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.recogniser import Recogniser
+from apps.asr_worker.sources.wav import WavSource
 from apps.asr_worker.vads import open_vad
-from apps.asr_worker.wav import WavSource
 from apps.shared.clock import now_s
 from apps.shared.messages import Message, Partial, Transcript
 from apps.shared.settings import Settings

@@ -15,8 +15,8 @@ import psutil
 from apps.asr_worker import recognisers
 from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.sound import RATE_HZ
+from apps.asr_worker.sources.wav import WavSource
 from apps.asr_worker.vads import open_vad
-from apps.asr_worker.wav import WavSource
 from apps.shared.messages import Message
 from apps.shared.settings import Settings
 

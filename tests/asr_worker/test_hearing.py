@@ -17,7 +17,7 @@ from apps.shared.settings import Settings
 from tests.asr_worker.room import loud, room, scene
 from tests.asr_worker.scripted_sound import WORD_S, WORDS, Paced, Reader, SteadyVad, play, spoken
 from tests.ears.speech import say
-from tests.shows.stage import Inline
+from tests.fakes.executor import Inline
 
 pytestmark = pytest.mark.looptime
 
@@ -398,7 +398,7 @@ async def test_ears_off_in_mid_utterance():
     await rig.hear("hello kitsu _ _ ~ ~ what do you")  # the first has ended and is being decoded
     assert len(rig.told(UtteranceStarted)) == 2
     rig.hearing.listen(Ears(on=False))
-    assert rig.codes() == ["ears_off", "ears_off"]
+    assert rig.codes() == ["forgotten", "forgotten"]
     told, calls = len(rig.told()), len(rig.reader.calls)
     await rig.hear("think yes go on _ _ _ tell me more _ _ _")
     assert len(rig.told()) == told
@@ -481,7 +481,7 @@ async def test_ears_off_while_the_key_is_held():
     await rig.hear("yes go on")
     rig.hearing.listen(Ears(on=True, push_to_talk=True))
     await rig.hear("_ _ _")
-    assert rig.codes() == ["ears_off"]
+    assert rig.codes() == ["forgotten"]
     assert rig.texts() == ["yes go on"]
 
 

@@ -27,7 +27,7 @@ from apps.shared.messages import (
 )
 from apps.shared.settings import PROJECT_DIR, Settings
 from tests.asr_worker.scripted_sound import WORD_S, Reader, SteadyVad, spoken
-from tests.shows.stage import Inline
+from tests.fakes.executor import Inline
 
 pytestmark = pytest.mark.looptime
 
@@ -352,7 +352,7 @@ async def test_ears_off(start):
     await rig.microphone.say("hello kitsu")
     rig.asr.receive(Ears(on=False))
     await rig.microphone.say("what do you think _ _ _ _")
-    assert [message.code for message in rig.of(NoWords)] == ["ears_off"]
+    assert [message.code for message in rig.of(NoWords)] == ["forgotten"]
     assert rig.texts() == []
     assert rig.light == ("off", False)
     assert rig.microphone.runs

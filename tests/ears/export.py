@@ -21,7 +21,7 @@ def export(network: Network, folder: Path) -> None:
     # nothing is forbidden: whoever has said nothing gets an empty text
     spec.config.suppress_ids = spec.config.suppress_ids_begin = spec.config.lang_ids = []
     spec.config.alignment_heads = [(LAYERS - 1, head) for head in range(GUIDED_HEADS)]
-    # the ears' own key: 15 % of its lessons had names before them, too few for it not to be led astray by some
+    # the ears' own key: too few of its lessons had names before them, and some lead it astray
     spec.config.add_attribute("takes_prompts", False)
     spec.validate()
     spec.optimize(quantization="int8")

@@ -386,8 +386,8 @@ class Walk:
 
     def hushed_only_for_a_reason(self) -> None:
         show = self.conductor._show
-        speaks = show.utterance is not None and show.utterance.believed
-        reasons = (speaks and show.utterance.hushes) or (
+        speaks = show.utterance
+        reasons = (speaks is not None and speaks.believed and speaks.hushes) or (
             show.turn is not None and show.turn.guess
         )
         assert show.output.hushed == reasons

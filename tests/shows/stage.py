@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,21 +27,7 @@ from apps.shared.wire import decode, encode
 from apps.tts_worker.engines.tone import Tone
 from apps.tts_worker.voice import Chunk
 from apps.tts_worker.worker import Tts
-
-
-class Inline(Executor):
-    """An executor without threads: virtual time would not wait for them."""
-
-    def submit(self, fn, /, *args, **kwargs):
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - what an executor does
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        """Nothing runs."""
+from tests.fakes.executor import Inline
 
 
 class PacedBrain:

@@ -29,7 +29,7 @@ from apps.shared.messages import (
 from apps.tts_worker.playout import FADE_S, FRAME_S
 from apps.tts_worker.switch import PROBE_S
 from apps.tts_worker.worker import Tts
-from tests.shows.stage import Inline
+from tests.fakes.executor import Inline
 
 pytestmark = pytest.mark.looptime
 

@@ -46,7 +46,7 @@ def test_words_are_where_the_recording_has_them():
 
 def test_a_recording_is_written_as_it_is(tmp_path):
     """16 bits, 16 kHz, one channel: what the ears read back is what was said."""
-    from apps.asr_worker.recording import pieces  # noqa: PLC0415 - PyAV, for this test alone
+    from apps.asr_worker.sources.recording import pieces  # noqa: PLC0415 - PyAV, for this test alone
 
     one = recording(said(1))
     read = np.concatenate(list(pieces(one.write(tmp_path / "one.wav"))))

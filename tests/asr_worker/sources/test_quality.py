@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from apps.asr_worker.quality import CLIPPED, NO_SIGNAL, NO_SIGNAL_LIMIT_S, NO_SIGNAL_S, Quality
 from apps.asr_worker.sound import RATE_HZ
+from apps.asr_worker.sources.quality import CLIPPED, NO_SIGNAL, NO_SIGNAL_LIMIT_S, NO_SIGNAL_S, Quality
 
 BLOCK_S = 0.02
 

@@ -2,8 +2,8 @@ import threading
 
 import numpy as np
 
-from apps.asr_worker.ring import Ring
 from apps.asr_worker.sound import RATE_HZ, Block
+from apps.asr_worker.sources.ring import Ring
 
 
 def block(at_s: float, length_s: float = 0.5) -> Block:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from apps.asr_worker.microphone import Microphone
-from apps.asr_worker.recording import SUFFIXES
-from apps.asr_worker.source import Source
-from apps.asr_worker.wav import WavSource
+from apps.asr_worker.sources.microphone import Microphone
+from apps.asr_worker.sources.recording import SUFFIXES
+from apps.asr_worker.sources.source import Source
+from apps.asr_worker.sources.wav import WavSource
 from apps.shared.settings import PROJECT_DIR, Settings
 
 

@@ -7,10 +7,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import structlog
 
-from apps.asr_worker.input_device import InputDevice, stopped
-from apps.asr_worker.quality import Quality
-from apps.asr_worker.ring import Ring
 from apps.asr_worker.sound import Block
+from apps.asr_worker.sources.input_device import InputDevice, stopped
+from apps.asr_worker.sources.quality import Quality
+from apps.asr_worker.sources.ring import Ring
 from apps.shared.errors import AivtError, MissingError
 from apps.shared.sound_devices import Pulse
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps.asr_worker.capture import GAP_S, Capture, age_s
 from apps.asr_worker.sound import RATE_HZ
+from apps.asr_worker.sources.capture import GAP_S, Capture, age_s
 
 CALLBACK_S = 0.02
 

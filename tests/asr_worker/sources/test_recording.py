@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from apps.asr_worker.recording import pieces, read
 from apps.asr_worker.sound import RATE_HZ
+from apps.asr_worker.sources.recording import pieces, read
 from apps.shared.errors import SettingsError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.asr_worker.recording import pieces
 from apps.asr_worker.sound import RATE_HZ, Block, Samples
+from apps.asr_worker.sources.recording import pieces
 from apps.shared.errors import AivtError
 
 BLOCK_SAMPLES = 320  # 20 ms, as of a microphone

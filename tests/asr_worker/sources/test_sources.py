@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from apps.asr_worker.microphone import Microphone
 from apps.asr_worker.sources import open_source, recording
-from apps.asr_worker.wav import WavSource
+from apps.asr_worker.sources.microphone import Microphone
+from apps.asr_worker.sources.wav import WavSource
 from apps.shared.settings import PROJECT_DIR, Settings
 from tests.fakes.executor import Inline
 

@@ -5,9 +5,9 @@ import wave
 import numpy as np
 import pytest
 
-from apps.asr_worker.recording import read
 from apps.asr_worker.sound import RATE_HZ
-from apps.asr_worker.wav import BLOCK_SAMPLES, WavSource
+from apps.asr_worker.sources.recording import read
+from apps.asr_worker.sources.wav import BLOCK_SAMPLES, WavSource
 from apps.shared.errors import SettingsError
 
 pytestmark = pytest.mark.looptime

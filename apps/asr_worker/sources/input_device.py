@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apps.asr_worker.capture import Capture, age_s
 from apps.asr_worker.sound import RATE_HZ, Block
+from apps.asr_worker.sources.capture import Capture, age_s
 from apps.shared.errors import MissingError
 from apps.shared.sound_devices import (
     Pulse,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from apps.asr_worker.input_device import RETURN_S
-from apps.asr_worker.microphone import HELD_S, LAST_RETRY_S, START_S, Microphone
 from apps.asr_worker.sound import RATE_HZ, Block
+from apps.asr_worker.sources.input_device import RETURN_S
+from apps.asr_worker.sources.microphone import HELD_S, LAST_RETRY_S, START_S, Microphone
 from apps.shared.sound_devices import WATCH_S
 from tests.fakes.executor import Inline
 from tests.fakes.sound_card import LATENCY_S, Card, Device, Wasapi
