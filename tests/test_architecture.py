@@ -101,14 +101,14 @@ def test_a_file_can_be_read_in_one_sitting():
 
 
 def test_only_the_settings_read_the_environment():
-    """One place knows what may be set; the supervisor only hands the environment on to its children."""
+    """One place knows what may be set; the supervisor hands it on to its children, the ears tell NumPy."""
     reading = {
         module_of(path)
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv"}
     }
-    assert reading <= {"apps.shared.settings", "apps.orchestrator.supervisor"}
+    assert reading <= {"apps.shared.settings", "apps.orchestrator.supervisor", "apps.asr_worker.__init__"}
 
 
 def test_every_setting_is_in_the_example_with_its_default(monkeypatch):

@@ -23,7 +23,20 @@ START_LIMIT_S = 60.0
 ASK_LIMIT_S = 60.0
 RECORDED = "dir:"  # as an output: the show records into its own data folder
 HEARD = "heard"
-OURS = ("AIVT_", "USE_STUB_", "POLICY_", "OLLAMA_", "OPENAI_", "TTS_", "ESPEAK_", "PIPER_", "VOICES_")
+OURS = (
+    "AIVT_",
+    "USE_STUB_",
+    "POLICY_",
+    "OLLAMA_",
+    "OPENAI_",
+    "TTS_",
+    "ESPEAK_",
+    "PIPER_",
+    "VOICES_",
+    "ASR_",
+    "ECHO_",
+    "STREAMER_",
+)
 
 
 def ask(url: str, method: str, path: str, body: object = None, token: str = "") -> tuple[float, Any]:
@@ -105,6 +118,10 @@ class Show:
     def skip(self) -> float:
         """End the turn under way; return when that was asked."""
         return ask(self._url, "POST", "/control/skip", token=self._token)[0]
+
+    def hear(self, path: Path) -> None:
+        """Let her hear a recording."""
+        ask(self._url, "POST", "/control/hear", {"path": str(path)}, self._token)
 
     def watch(self) -> AbstractContextManager[Watcher]:
         """Look at `WS /stream`."""
