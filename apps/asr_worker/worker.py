@@ -9,12 +9,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from apps.asr_worker import recognisers
-from apps.asr_worker.hearing import Hearing
 from apps.asr_worker.recogniser import Recogniser
 from apps.asr_worker.sound import Block
 from apps.asr_worker.sources import open_source
@@ -56,6 +55,9 @@ HEARD_TO_ITS_END = AivtError(
     fix="Set ASR_INPUT to part of a microphone's name to hear on.",
 )
 SWITCHED_OFF = AivtError("ears_off", "her ears are switched off", fix="Switch them on in the panel.")
+
+if TYPE_CHECKING:
+    from apps.asr_worker.hearing import Hearing
 
 log = structlog.get_logger()
 
@@ -140,6 +142,8 @@ class Asr:
                 break
         self._recogniser, vad, self._vad_trouble = loaded
         self._deaf = None
+        from apps.asr_worker.hearing import Hearing  # noqa: PLC0415 - see _load
+
         hearing = Hearing(self._settings, self._recogniser, vad, self._send, self._now_s, self._thread)
         hearing.listen(self._ears)
         hearing.expect(self._words)
@@ -316,6 +320,9 @@ def _light(
 def _load(settings: Settings) -> tuple[Recogniser, Vad, AivtError | None]:
     """Blocking, for up to a minute. Raises MissingError, EngineError, SettingsError."""
     recogniser = recognisers.load(settings)
+    # With what it needs 6 MB, and a newcomer has no model.
+    import apps.asr_worker.hearing  # noqa: F401, PLC0415 - see above
+
     try:
         vad = open_vad(settings.asr_vad)
     except AivtError:
