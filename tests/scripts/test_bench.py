@@ -153,7 +153,7 @@ def test_interrupt(capsys):
 def test_resources(capsys):
     """Every process is weighed, and the parts make the whole."""
     figures = run(resources, capsys, turns=1)
-    names = ("supervisor", "orchestrator", "policy", "tts")
+    names = ("supervisor", "orchestrator", "asr", "policy", "tts")
     assert figures["all_rss_mb"] == pytest.approx(sum(figures[f"{name}_rss_mb"] for name in names), abs=0.3)
     assert figures["ready_s_count"] == 1
     assert 1 <= figures["espeak_utterance_s"] <= 2

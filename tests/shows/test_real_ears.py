@@ -254,6 +254,7 @@ def test_push_to_talk(stage):
     assert stage.eyes.told(since, "hearing") == []
 
     stage.hear(stage.question)
+    stage.show.until(lambda light: light["state"] == "ok", "asr")  # the recording has begun
     assert stage.control("talk") == 200
     stage.eyes.wait(since, "hearing", state="partial")
     assert stage.control("talk_end") == 200
