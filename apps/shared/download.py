@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import aiohttp
+from filelock import FileLock, Timeout
 
 from apps.shared.errors import AivtError, MissingError
 from apps.shared.web import (
@@ -281,3 +282,26 @@ def _discard(wanted: Wanted) -> None:
     with told_disk_errors(wanted.path):
         _part(wanted).unlink(missing_ok=True)
         _tag(wanted).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(lock_file: Path, what: str) -> Iterator[None]:
+    """Hold a folder of downloads by a file in it: two programs writing one .part file would spoil it.
+
+    what: what is downloaded there ("voices"). Raises AivtError when another program does so now.
+    """
+    with told_disk_errors(lock_file.parent):
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_file, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise AivtError(
+                "download_running",
+                f"another download of {what} is under way",
+                fix="Wait until it has ended, or stop it with Ctrl+C.",
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-from filelock import FileLock, Timeout
 
 from apps.asr_worker.models import hub
 from apps.asr_worker.models.folder import (
@@ -33,6 +32,7 @@ from apps.shared.download import (
     Wanted,
     checksum_of,
     download,
+    held,
     require_space,
     told_disk_errors,
 )
@@ -97,24 +97,9 @@ async def fetch(settings: Settings, model: Known, to: Path, shown: Shown, limits
     return await asyncio.to_thread(_described, to, mark)
 
 
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder of the models: two programs writing one .part file would spoil it."""
-    with told_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise AivtError(
-                "download_running",
-                "another download of speech models is under way",
-                fix="Wait until it has ended, or stop it with Ctrl+C.",
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def only_one(folder: Path) -> AbstractContextManager[None]:
+    """See apps.shared.download.held."""
+    return held(folder / ".lock", "speech models")
 
 
 def _all_there(folder: Path) -> Mark | None:

@@ -4,26 +4,25 @@ Everything happens in voices/.downloads/NAME, which the voices' engine does not 
 into the voices folder last, so that a voice is never there by half.
 """
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import aiohttp
 import msgspec
-from filelock import FileLock, Timeout
 
 from apps.shared.download import (
     Progress,
     Wanted,
     checksum_of,
     download,
+    held,
     is_whole,
     require_space,
     told_disk_errors,
 )
-from apps.shared.errors import AivtError, EngineError
+from apps.shared.errors import EngineError
 from apps.shared.settings import Settings
 from apps.shared.web import DEFAULT, Limits
 from apps.tts_worker.catalogue.alignment import add_alignment
@@ -35,25 +34,9 @@ from apps.tts_worker.engines.piper_model import config_of
 Shown = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 
 
-@contextlib.contextmanager
-def only_one(settings: Settings) -> Iterator[None]:
-    """Hold the downloads folder: two programs writing one .part file would spoil it."""
-    folder = settings.voices_dir / ".downloads"
-    with told_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise AivtError(
-                "download_running",
-                "another download of voices is under way",
-                fix="Wait until it has ended, or stop it with Ctrl+C.",
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def only_one(settings: Settings) -> AbstractContextManager[None]:
+    """See apps.shared.download.held."""
+    return held(settings.voices_dir / ".downloads" / "lock", "voices")
 
 
 async def get(
